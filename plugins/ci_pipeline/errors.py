@@ -1,0 +1,58 @@
+"""Every error this package raises, in one tree.
+
+CiPipelineError
+├── SettingsError        pipeline.toml or the environment is wrong: fix the named key
+├── ChangeError          a change cannot be made of what arrived: drop it as a dead letter, keep the reason
+├── MessageError         a message of ours breaks its schema: a bug here, park it and fix the code
+├── PublishError         the bus did not take a message
+│   ├── BusUnreachable   retry later, the outbox keeps the message
+│   └── MessageRejected  the bus or the schema refuses it for good: park it where an operator sees it
+├── AirflowApiError      Airflow did not take a request; the change stays queued and is fired again
+├── StoreError           the database holds no such row, or not in the state that was asked for
+├── ExecutorError        the stage could not be carried out: an infrastructure fault
+└── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
+"""
+
+
+class CiPipelineError(Exception):
+    """The root of the tree. The text is one sentence for a human and says what to do."""
+
+
+class SettingsError(CiPipelineError):
+    """A setting is missing or wrong. Fix the key the text names; nothing has been started."""
+
+
+class ChangeError(CiPipelineError):
+    """What arrived does not describe a change. Drop it as a dead letter with this text as the reason."""
+
+
+class MessageError(CiPipelineError):
+    """A message we made breaks its own schema. It is not stored; this is a bug."""
+
+
+class PublishError(CiPipelineError):
+    """A message is not on the bus."""
+
+
+class BusUnreachable(PublishError):  # noqa: N818 - reads as what happened, as in httpx
+    """The broker is away or too slow. Retry later: the outbox keeps the message."""
+
+
+class MessageRejected(PublishError):  # noqa: N818 - see above
+    """The broker refuses the message. Retrying cannot help: park it with this text."""
+
+
+class AirflowApiError(CiPipelineError):
+    """Airflow did not take a request. The change stays queued and is fired again."""
+
+
+class StoreError(CiPipelineError):
+    """The database has no such row, or the row is not in the state that was asked for."""
+
+
+class ExecutorError(CiPipelineError):
+    """A stage could not be carried out. Report it as an infrastructure fault; it may be retried."""
+
+
+class StackError(CiPipelineError):
+    """A part of the local stack is missing, dead or in the way. The text says what to do."""

@@ -1,0 +1,92 @@
+"""The report a stage leaves (`result.json`), read as the hostile input it is: docs/stage-contract.md."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from ci_pipeline.errors import ExecutorError
+from ci_pipeline.outcome import Fault, Status, TestOutcome
+
+REPORT_NAME: Final = "result.json"
+MAX_REPORT_BYTES: Final = 32 * 1024 * 1024
+_CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def clean(text: str) -> str:
+    """Strip ANSI sequences and control characters, which test output and logs are full of."""
+    return _CONTROL.sub("", text)
+
+
+Line = Annotated[str, AfterValidator(clean), StringConstraints(max_length=4000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReportedArtifact(_Part):
+    """A file the stage made. `size` in bytes."""
+
+    name: Line
+    path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$", max_length=4000)]
+    kind: Literal["srpm", "rpm", "image", "log", "junit", "report"]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
+
+
+class ReportedTest(_Part):
+    """One test case. `seconds` is 0 when the test did not say."""
+
+    name: Line
+    outcome: TestOutcome
+    seconds: Annotated[float, Field(ge=0)] = 0
+    message: Line = ""
+
+
+class Report(_Part):
+    """How a stage ended."""
+
+    status: Status
+    reason: Line = ""
+    fault: Fault = Fault.NONE
+    outputs: dict[str, Any] = {}
+    artifacts: Annotated[list[ReportedArtifact], Field(max_length=1000)] = []
+    tests: Annotated[list[ReportedTest], Field(max_length=50_000)] = []
+    tool_seconds: Annotated[float, Field(ge=0)] = 0
+
+
+def infrastructure_failure(reason: str) -> Report:
+    """Return the report of a stage that could not be carried out."""
+    return Report(status=Status.FAILURE, fault=Fault.INFRASTRUCTURE, reason=clean(reason)[:4000])
+
+
+def read_report(workspace: Path) -> Report:
+    """Read `result.json` of a workspace.
+
+    Raises:
+        ExecutorError: there is none, it is too large, no regular file, or breaks the contract.
+    """
+    try:
+        return Report.model_validate_json(_read_regular_file(workspace / REPORT_NAME))
+    except OSError as error:
+        msg = f"the stage left no {REPORT_NAME}: {error.strerror}; see its log"
+        raise ExecutorError(msg) from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        msg = f"the stage's {REPORT_NAME} breaks the stage contract at {where or 'its top'}: {problem['msg']}"
+        raise ExecutorError(msg) from error
+
+
+def _read_regular_file(path: Path) -> bytes:
+    """Read a file that package code could have tampered with: no symlink, bounded size."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        data = file.read(MAX_REPORT_BYTES + 1)
+    if len(data) > MAX_REPORT_BYTES:
+        msg = f"the stage's {REPORT_NAME} is larger than {MAX_REPORT_BYTES} bytes"
+        raise ExecutorError(msg)
+    return data

@@ -1,0 +1,77 @@
+"""The decisions of the pipeline, as pure functions: no database, no clock, no bus."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from pydantic import TypeAdapter
+
+from ci_pipeline.change import Change
+from ci_pipeline.outcome import Status
+from ci_pipeline.settings import Settings
+from ci_pipeline.stages import FUNCTIONAL_TESTS, Stage
+
+GenerateImage = Literal["when-due", "always", "never"]
+GENERATE_IMAGE: Final[TypeAdapter[GenerateImage]] = TypeAdapter(GenerateImage)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a change is taken up (`queued`) or `ignored`, and why."""
+
+    state: Literal["queued", "ignored"]
+    reason: str
+
+
+def decide(change: Change, settings: Settings, *, ignore_reason: str = "") -> Decision:
+    """Decide whether a pushed change gets a pipeline run.
+
+    Args:
+        change: what was pushed.
+        settings: which packages and branches are watched.
+        ignore_reason: why the push itself is not one to act on (a deleted branch, a fork); empty: it is.
+    """
+    reason = ignore_reason or _unwatched(change, settings)
+    return Decision("ignored", reason) if reason else Decision("queued", "")
+
+
+def _unwatched(change: Change, settings: Settings) -> str:
+    if change.namespace not in settings.packages.namespaces:
+        return f"namespace {change.namespace} is not watched (packages.namespaces)"
+    if change.repo not in settings.packages.monitored:
+        return f"package {change.repo} is not watched (packages.monitored)"
+    if change.branch not in settings.branches:
+        return f"branch {change.branch} has no pipeline (branches)"
+    return ""
+
+
+def stops_the_run(stage: Stage, status: Status, *, gating: bool) -> bool:
+    """Tell whether the stages after `stage` must not run.
+
+    FAILURE and ABORTED always stop. UNSTABLE stops too, but for the functional tests of an opt-in package,
+    which are reported and do not gate.
+    """
+    if status is Status.UNSTABLE:
+        return gating or stage is not FUNCTIONAL_TESTS
+    return status in {Status.FAILURE, Status.ABORTED}
+
+
+def image_not_due(
+    *, wanted: GenerateImage, interval_hours: float, last_good: datetime | None, now: datetime
+) -> str:
+    """Return why no image is due, or "" when one is.
+
+    An image is due when the branch's last smoke-passed image is older than the interval, or there is none.
+    """
+    if wanted == "always" or (wanted == "when-due" and last_good is None):
+        return ""
+    if wanted == "never" or last_good is None:
+        return "no image wanted: the run was triggered with generate_image = never"
+    due = last_good + timedelta(hours=interval_hours)
+    if now >= due:
+        return ""
+    return (
+        f"no image is due before {due:%Y-%m-%d %H:%M} UTC: the last good one is of {last_good:%Y-%m-%d %H:%M} "
+        f"and the interval is {interval_hours:g} h"
+    )
+

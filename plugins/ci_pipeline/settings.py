@@ -1,0 +1,308 @@
+"""All settings, in one typed model: `pipeline.toml`, overridden by the environment.
+
+Sources, the strongest first: environment variables `CI_PIPELINE_*` (nested keys joined by `__`:
+`CI_PIPELINE_BUS__URL`), the local stack's `stack.env`, `pipeline.toml`, the defaults below. An unknown key or a
+wrong value is a SettingsError that names the key and what is allowed. docs/settings.md lists every key.
+"""
+
+import os
+import re
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from ci_pipeline.change import Name, Namespace
+from ci_pipeline.errors import SettingsError
+
+CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
+STATE_VARIABLE: Final = "CI_PIPELINE_STATE"
+STACK_ENV: Final = "stack.env"
+
+
+def _clone_scheme(value: str) -> str:
+    if not re.match(r"^(https?|ssh|git|file)://", value):
+        msg = "must start with https://, http://, ssh://, git:// or file://"
+        raise ValueError(msg)
+    return value.rstrip("/")
+
+
+CloneUrl = Annotated[str, AfterValidator(_clone_scheme)]
+Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+BindingKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*#-]+(\.[A-Za-z0-9_*#-]+)*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bus(_Section):
+    """The message bus."""
+
+    url: SecretStr = Field(SecretStr("amqp://127.0.0.1:5672/%2F"), description="AMQP URL of the broker")
+    exchange: str = Field("amq.topic", description="topic exchange that carries what comes in and what goes out")
+    queue: str = Field("ci-pipeline", description="our durable queue")
+    bindings: list[BindingKey] = Field(
+        ["*.*.*.git.receive", "#.pagure.git.receive", "#.forgejo.push"],
+        description="topics the queue is bound to",
+    )
+    topic_prefix: Topic = Field("org.centos.prod", description="topics we publish start with this")
+    prefetch: int = Field(200, ge=1, le=5000, description="messages held unacknowledged at most")
+    publish_timeout: float = Field(15, gt=0, description="seconds to wait for the broker's confirm")
+
+
+class Database(_Section):
+    """Our own database (not Airflow's)."""
+
+    url: SecretStr = Field(
+        SecretStr("postgresql+psycopg2:///ci_pipeline"), description="SQLAlchemy URL of a PostgreSQL database"
+    )
+
+
+class Artifacts(_Section):
+    """Where RPMs, composes and images are kept, and the address they are served at."""
+
+    folder: Path = Field(Path(".ci-pipeline/artifacts"), description="folder; relative to the project")
+    url: str = Field("http://127.0.0.1:8000", description="its public address")
+
+
+class DistGit(_Section):
+    """Where packages live."""
+
+    url: CloneUrl = Field("https://src.fedoraproject.org", description="clones come from <url>/<namespace>/<repo>.git")
+    lookaside: str = Field("", description="look-aside cache: an http(s) or file URL; empty: none")
+
+
+class Airflow(_Section):
+    """Airflow's REST API, by which changes are fired."""
+
+    url: str = Field("http://127.0.0.1:8080", description="base URL of the api-server")
+    username: str = Field("admin", description="account that may trigger DAGs")
+    password: SecretStr = Field(SecretStr(""), description="its password; from the environment only")
+
+
+class Packages(_Section):
+    """Which packages are watched."""
+
+    namespaces: list[Namespace] = Field(["rpms"], description="dist-git namespaces that are watched")
+    monitored: list[Name] = Field([], description="names of the watched packages: those the host is made of")
+
+
+class Package(_Section):
+    """What is particular to one watched package."""
+
+    gating: bool = Field(default=True, description="failing functional tests stop the run; false: only reported")
+    install: list[Name] | None = Field(None, description="binary packages that go on the host; default: its name")
+
+
+class Branch(_Section):
+    """A branch that has a pipeline."""
+
+    release: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")] = Field(
+        description="version prefix of composes: 26"
+    )
+    dist: Annotated[str, StringConstraints(pattern=r"^\.[A-Za-z0-9_]+$")] = Field(description="dist tag: .fc26")
+
+
+class Compose(_Section):
+    """What the host consists of besides the watched packages."""
+
+    packages: list[Name] = Field(["host-base"], description="packages of the base OS to install")
+    base_repo: str = Field("", description="repository of the base OS; empty: the toolchain makes its own")
+
+
+class Image(_Section):
+    """When an image is generated."""
+
+    interval_hours: float = Field(24, ge=0, description="an image is due when the last good one is older; 0: always")
+
+
+class Conformance(_Section):
+    """The cluster the conformance tests run on."""
+
+    cluster: Literal["none", "existing"] = Field("none", description="none: skip the stage; existing: use kubeconfig")
+    kubeconfig: str = Field("", description="path of the kubeconfig of an existing cluster")
+    command: list[str] = Field([], description="program and arguments that leave JUnit in $REPORT_DIR")
+
+
+class Limits(_Section):
+    """What one stage may use."""
+
+    seconds: int = Field(1800, ge=10, description="wall time of a stage")
+    boot_seconds: int = Field(120, ge=5, description="time a host has to come up")
+    memory_mb: int = Field(1024, ge=128, description="memory of a build or of a virtual machine")
+    disk_mb: int = Field(4096, ge=64, description="largest file a build may write")
+    processes: int = Field(512, ge=16, description="processes a build may have")
+
+
+class StageSettings(_Section):
+    """How one stage is carried out."""
+
+    executor: Literal["ansible"] = Field("ansible", description="who runs the playbook")
+    toolchain: Literal["local", "fedora"] = Field("local", description="which tools the roles use")
+    retries: int = Field(1, ge=0, le=10, description="tries after an infrastructure fault")
+    limits: Limits | None = Field(None, description="limits of this stage; default: [limits]")
+
+
+class Stages(_Section):
+    """Per-stage settings."""
+
+    build_package: StageSettings = Field(default_factory=lambda: StageSettings())
+    functional_tests: StageSettings = Field(default_factory=lambda: StageSettings())
+    compose_ostree: StageSettings = Field(default_factory=lambda: StageSettings())
+    integration_tests: StageSettings = Field(default_factory=lambda: StageSettings())
+    generate_image: StageSettings = Field(default_factory=lambda: StageSettings())
+    smoke_test: StageSettings = Field(default_factory=lambda: StageSettings())
+    conformance_tests: StageSettings = Field(default_factory=lambda: StageSettings())
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Build it with `load()`, which gives readable errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CI_PIPELINE_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    bus: Bus = Field(default_factory=lambda: Bus())
+    database: Database = Field(default_factory=lambda: Database())
+    artifacts: Artifacts = Field(default_factory=lambda: Artifacts())
+    dist_git: DistGit = Field(default_factory=lambda: DistGit())
+    airflow: Airflow = Field(default_factory=lambda: Airflow())
+    packages: Packages = Field(default_factory=lambda: Packages())
+    package: dict[Name, Package] = Field({}, description="[package.NAME]: what is particular to one package")
+    branches: dict[Name, Branch] = Field({}, description="[branches.NAME]: the branches that have a pipeline")
+    compose: Compose = Field(default_factory=lambda: Compose())
+    image: Image = Field(default_factory=lambda: Image())
+    conformance: Conformance = Field(default_factory=lambda: Conformance())
+    limits: Limits = Field(default_factory=lambda: Limits())
+    stages: Stages = Field(default_factory=lambda: Stages())
+    arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
+    state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
+
+    def package_of(self, repo: str) -> Package:
+        """Return what is particular to a package, the defaults if nothing is."""
+        return self.package.get(repo) or Package()
+
+    def installed_by(self, repo: str) -> list[str]:
+        """Return the binary packages of `repo` that belong on the host."""
+        install = self.package_of(repo).install
+        return [repo] if install is None else list(install)
+
+    def ref_of(self, branch: str) -> str:
+        """Return the OSTree ref of a branch: `fedora/f26/x86_64/atomic-host`."""
+        return f"fedora/{branch}/{self.arch}/atomic-host"
+
+    def stage_limits(self, stage: str) -> Limits:
+        """Return the limits of a stage: its own, or the common ones."""
+        own: StageSettings = getattr(self.stages, stage)
+        return own.limits or self.limits
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - replaced by the stack's own file
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources, the strongest first."""
+        stack_env = _StackEnvSource(settings_cls, env_file=state_folder() / STACK_ENV)
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, stack_env, toml
+
+
+class _StackEnvSource(DotEnvSettingsSource):
+    """`stack.env` also holds Airflow's own variables; only `CI_PIPELINE_*` are ours."""
+
+    def __call__(self) -> dict[str, Any]:
+        known = set(self.settings_cls.model_fields)
+        return {key: value for key, value in super().__call__().items() if key in known}
+
+
+def project_folder() -> Path:
+    """Return the folder that holds `pipeline.toml`, `dags/` and `playbooks/` (this is an editable install)."""
+    return Path(__file__).resolve().parents[2]
+
+
+def config_file() -> Path:
+    """Return the path of `pipeline.toml`: `$CI_PIPELINE_CONFIG`, or the project's."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or project_folder() / "pipeline.toml")
+
+
+def state_folder() -> Path:
+    """Return the state folder: `$CI_PIPELINE_STATE`, or `.ci-pipeline` in the project."""
+    return Path(os.environ.get(STATE_VARIABLE) or project_folder() / ".ci-pipeline").absolute()
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a file is unreadable, a key unknown or a value wrong; each is named with what is allowed.
+    """
+    path = config_file()
+    if not path.is_file():
+        msg = f"no settings file at {path}; set {CONFIG_VARIABLE} to the path of a pipeline.toml"
+        raise SettingsError(msg)
+    try:
+        settings = Settings()
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path} is not valid TOML: {error}"
+        raise SettingsError(msg) from error
+    except ValidationError as error:
+        raise SettingsError(_explain(error, path)) from error
+    return _absolute(settings)
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """Return the settings of this process, read once."""
+    return load()
+
+
+def _absolute(settings: Settings) -> Settings:
+    """Resolve relative folders against the project, so that every component sees the same paths."""
+    folder = project_folder() / settings.artifacts.folder
+    artifacts = settings.artifacts.model_copy(update={"folder": folder})
+    return settings.model_copy(update={"artifacts": artifacts, "state": state_folder()})
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    lines = [_explain_one(problem) for problem in error.errors(include_url=False, include_input=False)]
+    return f"{path} or the environment is wrong:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _explain_one(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a TypedDict of any
+    location = [str(part) for part in problem["loc"] if part != "[key]"]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; allowed here: {', '.join(_keys_at(location[:-1]))}"
+    return f"{key}: {problem['msg']}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    """Return the keys allowed in the section at `location`."""
+    section: Any = Settings
+    for part in location:
+        fields = getattr(section, "model_fields", None)
+        annotation = fields[part].annotation if fields else section
+        section = _model_in(annotation) or section
+    return sorted(section.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any annotation
+    """Return the model inside `X`, `X | None` or `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_in(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((model for model in inner if model), None)

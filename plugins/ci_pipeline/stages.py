@@ -1,0 +1,61 @@
+"""The stages of the pipeline, in order, and the events each announces.
+
+Order: the seed's prose (integration tests before the image is generated). Events: the message contract.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage: its name (task id and playbook), its event prefix on the bus and whether it announces `queued`."""
+
+    name: str
+    event: str
+    announces_queued: bool = False
+
+    @property
+    def queued(self) -> str:
+        """The event that says the stage is about to run."""
+        return f"{self.event}.queued"
+
+    @property
+    def running(self) -> str:
+        """The event that says the stage has started."""
+        return f"{self.event}.running"
+
+    @property
+    def complete(self) -> str:
+        """The event that says the stage has ended, however it ended."""
+        return f"{self.event}.complete"
+
+
+BUILD_PACKAGE: Final = Stage("build_package", "package")
+FUNCTIONAL_TESTS: Final = Stage("functional_tests", "package.test.functional", announces_queued=True)
+COMPOSE_OSTREE: Final = Stage("compose_ostree", "compose")
+INTEGRATION_TESTS: Final = Stage("integration_tests", "compose.test.integration", announces_queued=True)
+GENERATE_IMAGE: Final = Stage("generate_image", "image")
+SMOKE_TEST: Final = Stage("smoke_test", "image.test.smoke")
+CONFORMANCE_TESTS: Final = Stage("conformance_tests", "image.test.conformance", announces_queued=True)
+
+STAGES: Final = (
+    BUILD_PACKAGE,
+    FUNCTIONAL_TESTS,
+    COMPOSE_OSTREE,
+    INTEGRATION_TESTS,
+    GENERATE_IMAGE,
+    SMOKE_TEST,
+    CONFORMANCE_TESTS,
+)
+BY_NAME: Final = {stage.name: stage for stage in STAGES}
+
+IGNORE: Final = "package.ignore"
+QUEUED: Final = "package.queued"
+COMPLETE: Final = "complete"
+
+
+def after(stage: Stage) -> Stage | None:
+    """Return the stage that follows, or None after the last."""
+    position = STAGES.index(stage) + 1
+    return STAGES[position] if position < len(STAGES) else None
