@@ -1,0 +1,47 @@
+"""Compose the branch's last good packages and the candidate into an OSTree commit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ci_pipeline import store
+from ci_pipeline.stages import COMPOSE_OSTREE
+from ci_pipeline.store import leases
+from operators.run_of import run_of
+from operators.stage import StageOperator
+from sensors.compose_lease_trigger import ComposeLeaseTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from ci_pipeline.store.tables import Run
+    from sqlalchemy.orm import Session
+
+
+class ComposeOstreeOperator(StageOperator):
+    """Commits the tree as a candidate; the branch's ref does not move here.
+
+    One run at a time is between its compose and the end of its integration tests on a branch; others wait, deferred,
+    and hold no worker slot.
+    """
+
+    stage = COMPOSE_OSTREE
+    ui_color = "#e8eaf6"
+
+    def begin(self, session: Session, context: Context) -> Run:
+        """Begin only once the branch's compose lease is ours."""
+        run = run_of(session, context)
+        if leases.acquire(session, branch=run.branch, run=run.id) is None:
+            return super().begin(session, context)
+        return run
+
+    def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:
+        """Wait for the lease, then carry the stage out."""
+        with store.session() as session:
+            run = run_of(session, context)
+            holder = leases.acquire(session, branch=run.branch, run=run.id)
+        if holder is not None:
+            self.log.info("waiting for run %s, which is between its compose and its integration tests", holder.run_id)
+            trigger = ComposeLeaseTrigger(branch=run.branch, run=run.id)
+            self.defer(trigger=trigger, method_name="execute", timeout=timedelta(hours=12))
+        super().execute(context, event)

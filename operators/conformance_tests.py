@@ -1,0 +1,36 @@
+"""Run the Kubernetes e2e conformance tests on a cluster on the new image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ci_pipeline import settings
+from ci_pipeline.stages import CONFORMANCE_TESTS
+from operators.stage import StageOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from ci_pipeline.store.tables import Run
+    from sqlalchemy.orm import Session
+
+
+class ConformanceTestsOperator(StageOperator):
+    """Runs the configured conformance command against the configured cluster and reads its JUnit.
+
+    Args:
+        cluster: `none` (skip) or `existing`; default: `conformance.cluster` of the settings. Templated.
+    """
+
+    stage = CONFORMANCE_TESTS
+    template_fields: Sequence[str] = (*StageOperator.template_fields, "cluster")
+    ui_color = "#e0f2f1"
+
+    def __init__(self, *, cluster: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - BaseOperator's
+        """Take which cluster to use."""
+        super().__init__(**kwargs)
+        self.cluster = cluster or settings.current().conformance.cluster
+
+    def skip_reason(self, session: Session, run: Run, context: Context) -> str:  # noqa: ARG002 - the base's signature
+        """Return that there is no cluster, if there is none."""
+        return 'no cluster: conformance.cluster = "none" in pipeline.toml' if self.cluster == "none" else ""

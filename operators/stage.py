@@ -1,0 +1,124 @@
+"""The one way a stage is carried out: request, executor, report, journal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from ci_pipeline import requests, rules, settings, store
+from ci_pipeline.errors import ExecutorError
+from ci_pipeline.executors.ansible import AnsibleExecutor
+from ci_pipeline.executors.report import Report, infrastructure_failure
+from ci_pipeline.journal import Journal
+from ci_pipeline.outcome import Fault, Status
+from operators import callbacks
+from operators.run_of import run_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from airflow.sdk import Context
+
+    from ci_pipeline.executors.base import Executor
+    from ci_pipeline.settings import Settings
+    from ci_pipeline.stages import Stage
+    from ci_pipeline.store.tables import Run
+    from sqlalchemy.orm import Session
+
+
+class StageOperator(BaseOperator):
+    """Carries out one stage of the pipeline.
+
+    A stage that ends SUCCESS, or SKIPPED by its own playbook, leaves a green task; one that finds nothing to do is a
+    skipped task; UNSTABLE and FAILURE leave a red one where they stop the run (`rules.stops_the_run`). Only an
+    infrastructure fault is tried again.
+
+    Args:
+        extra_vars: variables for the stage's playbook, on top of its request. Templated.
+    """
+
+    stage: ClassVar[Stage]
+    template_fields: Sequence[str] = ("extra_vars",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"extra_vars": "json"}
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, extra_vars: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - BaseOperator's
+        """Take the stage's name as task id and its retries from the settings."""
+        how = getattr(settings.current().stages, self.stage.name)
+        kwargs.setdefault("task_id", self.stage.name)
+        kwargs.setdefault("retries", how.retries)
+        kwargs.setdefault("retry_delay", timedelta(seconds=20))
+        kwargs.setdefault("retry_exponential_backoff", 2.0)
+        super().__init__(**callbacks.ANNOUNCING, **kwargs)
+        self.extra_vars = extra_vars or {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of this process."""
+        return settings.current()
+
+    @cached_property
+    def stage_executor(self) -> Executor:
+        """Who carries the stage out."""
+        return AnsibleExecutor(playbooks=settings.project_folder() / "playbooks")
+
+    def skip_reason(self, session: Session, run: Run, context: Context) -> str:  # noqa: ARG002 - for subclasses
+        """Return why this stage has nothing to do in this run, or "" when it has."""
+        return ""
+
+    def begin(self, session: Session, context: Context) -> Run:
+        """Write down, once, that this try has begun. `on_execute_callback` has done so already, if it could."""
+        run = run_of(session, context)
+        if not self.skip_reason(session, run, context):
+            Journal(session, self.settings).begin_stage(run, self.stage, context["ti"].try_number)
+        return run
+
+    def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - of a deferral
+        """Carry the stage out. When this returns, or raises, the journal has how it ended."""
+        try_number = context["ti"].try_number
+        with store.session() as session:
+            run = self.begin(session, context)
+            if reason := self.skip_reason(session, run, context):
+                Journal(session, self.settings).skip_stage(run, self.stage, try_number, reason)
+            else:
+                workspace = requests.workspace_of(self.settings, run, self.stage, try_number)
+                request = requests.make(session, self.settings, run, self.stage, workspace=workspace)
+        if reason:
+            raise AirflowSkipException(reason)
+        workspace.mkdir(parents=True, exist_ok=True)
+        self._finish(run.repo, self._carry_out({**request, **self.extra_vars}, workspace), context)
+
+    def on_kill(self) -> None:
+        """End the playbook when the task is ended."""
+        self.stage_executor.cancel()
+
+    def _carry_out(self, request: dict[str, Any], workspace: Path) -> Report:
+        try:
+            return self.stage_executor.run(request, workspace=workspace)
+        except ExecutorError as error:
+            return infrastructure_failure(str(error))
+
+    def _finish(self, repo: str, report: Report, context: Context) -> None:
+        again = is_tried_again(report, context)
+        with store.session() as session:
+            Journal(session, self.settings).finish_stage(
+                run_of(session, context), self.stage, context["ti"].try_number, report, final=not again
+            )
+        self.log.info("%s: %s", report.status, report.reason or "all good")
+        if again:
+            raise AirflowException(report.reason)
+        if rules.stops_the_run(self.stage, report.status, gating=self.settings.package_of(repo).gating):
+            msg = f"{report.status}: {report.reason}"
+            raise AirflowFailException(msg)
+
+
+def is_tried_again(report: Report, context: Context) -> bool:
+    """Tell whether Airflow will try once more: only after an infrastructure fault, and while tries are left."""
+    ti = context["ti"]
+    fault = report.status is Status.FAILURE and report.fault is Fault.INFRASTRUCTURE
+    return fault and ti.try_number <= (ti.max_tries or 0)

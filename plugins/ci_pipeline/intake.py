@@ -1,0 +1,59 @@
+"""The intake: from a batch of messages to ledger rows, announcements and DAG runs. Synchronous; the trigger drives it."""
+
+import logging
+from collections.abc import Iterable
+
+from ci_pipeline import publishing, store
+from ci_pipeline.airflow_api import AirflowApi
+from ci_pipeline.errors import AirflowApiError
+from ci_pipeline.journal import Journal
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import ledger, runs
+from ci_pipeline.store.ledger import Received
+from ci_pipeline.store.tables import Run
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Takes up what the bus brings, for one run of the trigger DAG."""
+
+    def __init__(self, settings: Settings, *, trigger_run_id: str) -> None:
+        """Use the settings; announcements point to the DAG run `trigger_run_id`."""
+        self._settings = settings
+        self._trigger_run_id = trigger_run_id
+
+    def record(self, messages: Iterable[Received]) -> None:
+        """Write messages and what is to be said of them, in one transaction. Acknowledge them after this returns."""
+        with store.session() as session:
+            journal = Journal(session, self._settings)
+            for row in ledger.record(session, messages, self._settings):
+                journal.announce_decision(row, trigger_run_id=self._trigger_run_id)
+                change = f"{row.namespace}/{row.repo} {(row.rev or '')[:7]} {row.branch}" if row.repo else row.topic
+                log.info("message %d: %s: %s %s", row.id, change, row.state, row.reason)
+
+    def catch_up(self) -> None:
+        """Publish what is pending and fire what is queued. What fails now is done the next time."""
+        publishing.publish_or_leave(self._settings)
+        try:
+            self._fire()
+        except AirflowApiError as error:
+            log.warning("queued changes wait: %s", error)
+
+    def _fire(self) -> None:
+        with store.session() as session:
+            waiting = runs.not_fired(session)
+        if not waiting:
+            return
+        with AirflowApi(self._settings.airflow) as airflow:
+            for run in waiting:
+                self._fire_one(airflow, run)
+
+    @staticmethod
+    def _fire_one(airflow: AirflowApi, run: Run) -> None:
+        change = runs.change_of(run)
+        conf = {"namespace": run.namespace, "repo": run.repo, "rev": run.rev}
+        airflow.trigger(run.dag_id, run.run_id, conf=conf, note=str(change))
+        with store.session() as session:
+            runs.mark_fired(session, run.id)
+        log.info("fired %s as %s %s", change, run.dag_id, run.run_id)

@@ -1,0 +1,235 @@
+"""The journal of a run: what happened is written down, and what is to be said of it, in one transaction.
+
+Every function may be called again for the same happening (a callback repeats what the operator did, a crash is
+followed by a reconciliation): the second call changes nothing.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from ci_pipeline import rules
+from ci_pipeline.bus import events, schemas
+from ci_pipeline.bus.events import RunFacts
+from ci_pipeline.executors.report import Report
+from ci_pipeline.outcome import Status, worst
+from ci_pipeline.settings import Settings
+from ci_pipeline.stages import (
+    BY_NAME,
+    COMPLETE,
+    CONFORMANCE_TESTS,
+    GENERATE_IMAGE,
+    INTEGRATION_TESTS,
+    SMOKE_TEST,
+    STAGES,
+    Stage,
+    after,
+)
+from ci_pipeline.store import images, leases, outbox, runs
+from ci_pipeline.store.tables import Inbound, Run, StageResult
+
+TRIGGER_NAME = "ci-pipeline-trigger"
+# Airflow counts tries from 1; a stage that an earlier one made pointless never had a try.
+_NEVER_TRIED = 0
+
+
+class Journal:
+    """Writes the journal of runs into one open transaction."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        """Use an open transaction; nothing is true or said before it is committed."""
+        self._session = session
+        self._settings = settings
+
+    def announce_decision(self, row: Inbound, *, trigger_run_id: str) -> None:
+        """Say what was decided about a change that arrived: `package.ignore` or `package.queued`.
+
+        A duplicate or a dead letter is not announced: the first is announced already, the second names no change.
+        """
+        event = {"ignored": "package.ignore", "queued": "package.queued"}.get(row.state)
+        if event is None or row.repo is None:
+            return
+        change = runs.Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
+        facts = RunFacts(
+            ci_name=TRIGGER_NAME,
+            change=change,
+            ref=self._settings.ref_of(change.branch),
+            build_id=row.id,
+            build_url=self._run_url(TRIGGER_NAME, trigger_run_id),
+            topic_prefix=self._settings.bus.topic_prefix,
+            status=Status.SUCCESS,
+        )
+        self._say(facts, event, key=f"inbound {row.id}: {event}", run=row.run, inbound=row.id)
+
+    def begin_stage(self, run: Run, stage: Stage, try_number: int) -> StageResult:
+        """Write down that a try of a stage has begun, and say `running` unless it is being said already."""
+        self._lock(run)
+        run.status, run.ended_at = None, None
+        result = runs.begin_try(self._session, run.id, stage, try_number)
+        if result.status is None and not self._is_open(run, stage):
+            self._announce_queued(run, stage)
+            self._say_of(run, stage.running, Status.SUCCESS)
+        return result
+
+    def finish_stage(self, run: Run, stage: Stage, try_number: int, report: Report, *, final: bool) -> None:
+        """Write down how a try of a stage ended, and say `complete`.
+
+        Args:
+            run: the run.
+            stage: its stage.
+            try_number: Airflow's number of this try.
+            report: how it ended.
+            final: false when another try follows by itself: then the stage is still running for the world.
+
+        Raises:
+            StoreError: the try has ended already or a newer one has begun; nothing is written.
+        """
+        self._lock(run)
+        runs.end_try(self._session, run.id, stage, try_number, report)
+        if report.status is Status.SUCCESS:
+            self._keep_image_state(run, stage)
+        if not final:
+            return
+        if stage is INTEGRATION_TESTS or report.status is not Status.SUCCESS:
+            leases.release(self._session, run=run.id)
+        self._close(run, stage)
+        self._announce_next(run, stage, report.status)
+
+    def skip_stage(self, run: Run, stage: Stage, try_number: int, reason: str) -> None:
+        """Write down that a stage and those after it have nothing to do. Nothing is said on the bus."""
+        self._lock(run)
+        runs.begin_try(self._session, run.id, stage, try_number)
+        runs.end_try(self._session, run.id, stage, try_number, Report(status=Status.SKIPPED, reason=reason))
+        following = after(stage)
+        while following:
+            self._mark_skipped(run, following, f"{stage.name} was skipped: {reason}")
+            following = after(following)
+
+    def finish_run(self, run: Run, *, reason: str = "") -> Status:
+        """Close whatever is still open, and say the run's one `complete`.
+
+        Args:
+            run: the run.
+            reason: why it ended, when its stages do not tell.
+
+        Returns:
+            The run's status: the worst of its stages; ABORTED when it ended before its stages did.
+        """
+        self._lock(run)
+        leases.release(self._session, run=run.id)
+        if run.status is not None:
+            return Status(run.status)
+        self._abort_open_tries(run)
+        missing = self._first_missing(run)
+        run.status = worst([runs.status_so_far(self._session, run.id), Status.ABORTED if missing else Status.SUCCESS])
+        run.reason = self._reason(run, missing) or reason
+        run.ended_at = datetime.now(UTC)
+        self._say_of(run, COMPLETE, Status(run.status))
+        return Status(run.status)
+
+    def _lock(self, run: Run) -> None:
+        """Let one writer at a time write about a run."""
+        self._session.refresh(run, with_for_update=True)
+
+    def _is_open(self, run: Run, stage: Stage) -> bool:
+        """Tell whether the world thinks the stage is running."""
+        said = outbox.said
+        return said(self._session, run.id, stage.running) > said(self._session, run.id, stage.complete)
+
+    def _close(self, run: Run, stage: Stage) -> None:
+        if self._is_open(run, stage):
+            self._say_of(run, stage.complete, runs.status_so_far(self._session, run.id))
+
+    def _announce_queued(self, run: Run, stage: Stage) -> None:
+        said = outbox.said
+        if stage.announces_queued and said(self._session, run.id, stage.queued) <= said(
+            self._session, run.id, stage.running
+        ):
+            self._say_of(run, stage.queued, Status.SUCCESS)
+
+    def _announce_next(self, run: Run, stage: Stage, status: Status) -> None:
+        """Say that the next stage is queued, if it announces that and will be reached."""
+        following = after(stage)
+        off = following is CONFORMANCE_TESTS and self._settings.conformance.cluster == "none"
+        gating = self._settings.package_of(run.repo).gating
+        if following and not off and not rules.stops_the_run(stage, status, gating=gating):
+            self._announce_queued(run, following)
+
+    def _keep_image_state(self, run: Run, stage: Stage) -> None:
+        known = runs.outputs(self._session, run.id)
+        if stage is GENERATE_IMAGE:
+            images.record(self._session, run=run.id, branch=run.branch, outputs=known)
+        elif stage is SMOKE_TEST:
+            images.smoke_passed(self._session, run=run.id, name=known["image_name"])
+
+    def _mark_skipped(self, run: Run, stage: Stage, reason: str) -> None:
+        rows = delete(StageResult).where(StageResult.run_id == run.id, StageResult.stage == stage.name)
+        self._session.execute(rows.where(StageResult.try_number == _NEVER_TRIED))
+        now = datetime.now(UTC)
+        skipped = {"status": Status.SKIPPED, "reason": reason, "started_at": now, "ended_at": now}
+        self._session.add(StageResult(run_id=run.id, stage=stage.name, try_number=_NEVER_TRIED, **skipped))
+        self._session.flush()
+
+    def _abort_open_tries(self, run: Run) -> None:
+        for result in runs.latest_results(self._session, run.id).values():
+            if result.status is None:
+                aborted = Report(status=Status.ABORTED, reason="the task was ended before it could report")
+                runs.end_try(self._session, run.id, BY_NAME[result.stage], result.try_number, aborted)
+            self._close(run, BY_NAME[result.stage])
+
+    def _first_missing(self, run: Run) -> Stage | None:
+        """Return the first stage that should have run and did not."""
+        results = runs.latest_results(self._session, run.id)
+        gating = self._settings.package_of(run.repo).gating
+        for stage in STAGES:
+            if stage.name not in results:
+                return stage
+            if rules.stops_the_run(stage, Status(results[stage.name].status), gating=gating):
+                return None
+        return None
+
+    def _reason(self, run: Run, missing: Stage | None) -> str:
+        for result in runs.latest_results(self._session, run.id).values():
+            if result.status == run.status and result.status != Status.SUCCESS:
+                return f"{result.stage}: {result.reason}"
+        return f"the run ended before {missing.name} could run" if missing else ""
+
+    def _say_of(self, run: Run, event: str, status: Status) -> None:
+        ordinal = outbox.said(self._session, run.id, event) + 1
+        self._say(self._facts(run, status), event, key=f"run {run.id}: {event} {ordinal}", run=run.id)
+
+    def _say(self, facts: RunFacts, event: str, *, key: str, run: int | None, inbound: int | None = None) -> None:
+        body = events.body(event, facts)
+        schemas.check(event, facts.topic_prefix, body)
+        outbox.add(self._session, key=key, event=event, topic=body["topic"], body=body, run=run, inbound=inbound)
+
+    def _facts(self, run: Run, status: Status) -> RunFacts:
+        known = runs.outputs(self._session, run.id)
+        folder = f"{self._settings.artifacts.url}/fedora-atomic/{run.branch}"
+        image_name = _text(known, "image_name")
+        return RunFacts(
+            ci_name=run.dag_id,
+            change=runs.change_of(run),
+            ref=self._settings.ref_of(run.branch),
+            build_id=run.number,
+            build_url=self._run_url(run.dag_id, run.run_id),
+            topic_prefix=self._settings.bus.topic_prefix,
+            status=status,
+            test_guidance=run.test_guidance,
+            original_spec_nvr=_text(known, "original_spec_nvr"),
+            nvr=_text(known, "nvr"),
+            package_url=f"{folder}/repo/{run.repo}_repo/",
+            compose_url=f"{folder}/ostree",
+            compose_rev=_text(known, "compose_rev"),
+            image_name=image_name,
+            image_url=f"{folder}/images/{image_name}" if image_name else "",
+        )
+
+    def _run_url(self, dag_id: str, run_id: str) -> str:
+        return f"{self._settings.airflow.url}/dags/{dag_id}/runs/{run_id}"
+
+
+def _text(known: dict[str, Any], key: str) -> str:
+    return str(known.get(key, ""))

@@ -1,0 +1,45 @@
+"""Puts what the outbox holds on the bus."""
+
+import logging
+from collections.abc import Iterable
+
+from ci_pipeline.bus import schemas
+from ci_pipeline.bus.publisher import Publisher
+from ci_pipeline.errors import PublishError
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import outbox
+from ci_pipeline.store.tables import Outbox
+
+log = logging.getLogger(__name__)
+
+
+def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
+    """Publish pending messages, of some runs or of all.
+
+    Returns:
+        The number of messages published.
+
+    Raises:
+        PublishError: the bus is away; the outbox keeps what is left.
+    """
+    bus = settings.bus
+    with Publisher(bus.url.get_secret_value(), bus.exchange, timeout=bus.publish_timeout) as publisher:
+
+        def hand_over(row: Outbox) -> None:
+            publisher.publish(schemas.make(row.event, _prefix(row), row.body, outbox_id=str(row.id)))
+            log.info("published %s %s", row.topic, row.body["status"])
+
+        return outbox.publish_pending(hand_over, runs=runs)
+
+
+def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -> None:
+    """Publish pending messages; a bus that is away is logged, for the outbox keeps them."""
+    try:
+        publish(settings, runs=runs)
+    except PublishError as error:
+        log.warning("messages stay in the outbox: %s", error)
+
+
+def _prefix(row: Outbox) -> str:
+    """Return the prefix a stored topic was made with: the setting may have changed since."""
+    return row.topic.removesuffix(f".ci.pipeline.{row.event}")

@@ -1,0 +1,95 @@
+"""Makes the request of a stage: what docs/stage-contract.md says, from the settings and what is known of the run."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ci_pipeline.executors.base import Request
+from ci_pipeline.outcome import Status
+from ci_pipeline.settings import Settings, StageSettings
+from ci_pipeline.stages import INTEGRATION_TESTS, Stage
+from ci_pipeline.store import runs
+from ci_pipeline.store.tables import Run, StageResult
+
+# What of the earlier stages' outputs each stage needs.
+_NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "build_package": (),
+    "functional_tests": ("packages", "nvr"),
+    "compose_ostree": ("packages", "nvr"),
+    "integration_tests": ("packages", "nvr", "compose_rev", "parent_rev"),
+    "generate_image": ("compose_rev", "version"),
+    "smoke_test": ("compose_rev", "image_name", "image_sha256"),
+    "conformance_tests": ("image_name",),
+}
+
+
+def make(session: Session, settings: Settings, run: Run, stage: Stage, *, workspace: Path) -> Request:
+    """Return the request of one try of a stage."""
+    known = runs.outputs(session, run.id)
+    return {
+        **_common(settings, run, stage, workspace),
+        **_places(settings, run),
+        **{key: known[key] for key in _NEEDS[stage.name]},
+        "install": install_list(session, settings, run),
+        "cluster": settings.conformance.cluster,
+        "kubeconfig": settings.conformance.kubeconfig,
+        "command": settings.conformance.command,
+    }
+
+
+def workspace_of(settings: Settings, run: Run, stage: Stage, try_number: int) -> Path:
+    """Return the folder of one try of a stage: `<state>/runs/<dag>/<run>/<stage>-<try>`."""
+    return settings.state / "runs" / run.dag_id / run.run_id / f"{stage.name}-{try_number}"
+
+
+def install_list(session: Session, settings: Settings, run: Run) -> list[str]:
+    """Return the packages the host consists of: the base, what was promoted on the branch before, and the candidate."""
+    promoted = (
+        select(Run.repo)
+        .distinct()
+        .join(StageResult)
+        .where(Run.branch == run.branch, StageResult.stage == INTEGRATION_TESTS.name)
+        .where(StageResult.status == Status.SUCCESS)
+    )
+    repos = sorted({run.repo, *session.scalars(promoted)})
+    watched = [name for repo in repos for name in settings.installed_by(repo)]
+    return [*settings.compose.packages, *watched]
+
+
+def _common(settings: Settings, run: Run, stage: Stage, workspace: Path) -> dict[str, Any]:
+    how: StageSettings = getattr(settings.stages, stage.name)
+    branch = settings.branches[run.branch]
+    return {
+        "stage": stage.name,
+        "run": run.run_id,
+        "build_id": run.number,
+        "namespace": run.namespace,
+        "repo": run.repo,
+        "rev": run.rev,
+        "branch": run.branch,
+        "workspace": str(workspace),
+        "toolchain": how.toolchain,
+        "ref": settings.ref_of(run.branch),
+        "arch": settings.arch,
+        "release": branch.release,
+        "dist": branch.dist,
+        "dist_git_url": f"{settings.dist_git.url}/{run.namespace}/{run.repo}.git",
+        "lookaside_url": settings.dist_git.lookaside,
+        "limits": settings.stage_limits(stage.name).model_dump(),
+        "cache": str(settings.state / "cache"),
+    }
+
+
+def _places(settings: Settings, run: Run) -> dict[str, str]:
+    """Return where a branch's packages, composes and images are kept."""
+    folder = settings.artifacts.folder / "fedora-atomic" / run.branch
+    return {
+        "package_repo": str(folder / "repo" / "builds" / run.run_id),
+        "package_link": str(folder / "repo" / f"{run.repo}_repo"),
+        "package_set": str(folder / "repo" / "last-good"),
+        "base_repo": settings.compose.base_repo or str(settings.state / "cache" / "base"),
+        "ostree_repo": str(folder / "ostree"),
+        "image_dir": str(folder / "images"),
+    }

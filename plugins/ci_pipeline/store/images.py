@@ -1,0 +1,39 @@
+"""Images: generated, smoke-passed, due."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ci_pipeline.store.tables import Image
+
+
+def record(session: Session, *, run: int, branch: str, outputs: dict[str, Any]) -> Image:
+    """Add the image that `generate_image` made, once per run and name."""
+    name = outputs["image_name"]
+    found = session.scalar(select(Image).where(Image.run_id == run, Image.name == name))
+    image = found or Image(run_id=run, branch=branch, name=name)
+    image.compose_rev, image.version = outputs["compose_rev"], outputs["version"]
+    image.sha256, image.size = outputs["image_sha256"], outputs["image_size"]
+    image.generated_at, image.smoke_passed_at = datetime.now(UTC), None
+    session.add(image)
+    return image
+
+
+def smoke_passed(session: Session, *, run: int, name: str) -> None:
+    """Record that a run's image booted into its commit: the interval counts from now."""
+    for image in session.scalars(select(Image).where(Image.run_id == run, Image.name == name)):
+        image.smoke_passed_at = datetime.now(UTC)
+
+
+def last_good(session: Session, branch: str) -> datetime | None:
+    """Return when the branch's last smoke-passed image passed, or None if there is none."""
+    query = select(Image.smoke_passed_at).where(Image.branch == branch, Image.smoke_passed_at.is_not(None))
+    return session.scalar(query.order_by(Image.smoke_passed_at.desc()).limit(1))
+
+
+def listed(session: Session, *, branch: str | None = None, limit: int = 50) -> list[Image]:
+    """Return images, the newest first."""
+    query = select(Image).order_by(Image.id.desc()).limit(limit)
+    return list(session.scalars(query if branch is None else query.where(Image.branch == branch)))

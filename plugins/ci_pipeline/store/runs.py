@@ -1,0 +1,179 @@
+"""Runs: their numbers, their stages' results, and what is known of a change so far."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from ci_pipeline.change import Change, run_id_of
+from ci_pipeline.errors import StoreError
+from ci_pipeline.executors.report import Report
+from ci_pipeline.outcome import Status, worst
+from ci_pipeline.stages import STAGES, Stage
+from ci_pipeline.store.tables import Artifact, Inbound, Run, StageResult, TestResult
+
+NO_TEST_GUIDANCE = "''"
+
+
+def dag_id_of(branch: str) -> str:
+    """Return the id of a branch's DAG: `ci-pipeline-f26`."""
+    return f"ci-pipeline-{branch}"
+
+
+def create(
+    session: Session, change: Change, *, run_id: str | None = None, test_guidance: str = NO_TEST_GUIDANCE
+) -> Run:
+    """Add a run of a change and give it its branch's next number.
+
+    Args:
+        session: an open transaction; it holds the branch's numbering until it ends.
+        change: what is run.
+        run_id: Airflow's id of a run that exists already; default: one made of the change and the number.
+        test_guidance: test suites asked for, as the contract passes them on.
+    """
+    # Two transactions numbering one branch wait for each other; the lock ends with the transaction.
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"run:{change.branch}"))))
+    number = session.scalar(select(func.coalesce(func.max(Run.number), 0) + 1).where(Run.branch == change.branch)) or 1
+    run = Run(
+        dag_id=dag_id_of(change.branch),
+        run_id=run_id or run_id_of(change, number),
+        number=number,
+        test_guidance=test_guidance,
+        fired_at=datetime.now(UTC) if run_id else None,
+        **change.model_dump(),
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def find(session: Session, dag_id: str, run_id: str) -> Run | None:
+    """Return the run of an Airflow DAG run, if there is one."""
+    return session.scalar(select(Run).where(Run.dag_id == dag_id, Run.run_id == run_id))
+
+
+def get(session: Session, run_id: str) -> Run:
+    """Return a run by its run id, or by `<branch>/<number>`.
+
+    Raises:
+        StoreError: there is no such run.
+    """
+    query = select(Run).where(Run.run_id == run_id).order_by(Run.id.desc()).limit(1)
+    branch, _, number = run_id.rpartition("/")
+    if branch and number.isdecimal():
+        query = select(Run).where(Run.branch == branch, Run.number == int(number))
+    run = session.scalar(query)
+    if run is None:
+        msg = f"no run {run_id}; `ci-pipeline runs` lists them"
+        raise StoreError(msg)
+    return run
+
+
+def locked(session: Session, run: int) -> Run:
+    """Return a run whose row is locked until the transaction ends.
+
+    Raises:
+        StoreError: the run is gone.
+    """
+    found = session.get(Run, run, with_for_update=True)
+    if found is None:
+        msg = f"run {run} is not in the database any more"
+        raise StoreError(msg)
+    return found
+
+
+def change_of(run: Run) -> Change:
+    """Return the change a run is of."""
+    return Change(namespace=run.namespace, repo=run.repo, rev=run.rev, branch=run.branch)
+
+
+def not_fired(session: Session, *, limit: int = 100) -> list[Run]:
+    """Return queued runs that Airflow has not been told of, the oldest first."""
+    return list(session.scalars(select(Run).where(Run.fired_at.is_(None)).order_by(Run.id).limit(limit)))
+
+
+def mark_fired(session: Session, run: int) -> None:
+    """Record that Airflow has the run."""
+    session.execute(update(Run).where(Run.id == run, Run.fired_at.is_(None)).values(fired_at=func.now()))
+
+
+def recent(session: Session, *, branch: str | None = None, limit: int = 20) -> list[Run]:
+    """Return the newest runs, the newest first."""
+    query = select(Run).order_by(Run.id.desc()).limit(limit)
+    return list(session.scalars(query if branch is None else query.where(Run.branch == branch)))
+
+
+def latest_results(session: Session, run: int) -> dict[str, StageResult]:
+    """Return the newest try of every stage of a run, by stage, in pipeline order.
+
+    A stage that was tried before one that precedes it (because that one was cleared and ran again) is out of date,
+    and so is what follows it: those are left out.
+    """
+    rows = session.scalars(select(StageResult).where(StageResult.run_id == run).order_by(StageResult.id))
+    newest = {row.stage: row for row in rows}
+    current: dict[str, StageResult] = {}
+    youngest = 0
+    for row in (newest[stage.name] for stage in STAGES if stage.name in newest):
+        if row.id < youngest:
+            break
+        current[row.stage], youngest = row, row.id
+    return current
+
+
+def outputs(session: Session, run: int) -> dict[str, Any]:
+    """Return everything the stages of a run have made known, later stages winning."""
+    known: dict[str, Any] = {}
+    for result in latest_results(session, run).values():
+        known |= result.outputs
+    return known
+
+
+def status_so_far(session: Session, run: int) -> Status:
+    """Return the status of a run while it goes on: the worst of its stages."""
+    results = latest_results(session, run).values()
+    return worst(Status(result.status) for result in results if result.status)
+
+
+def begin_try(session: Session, run: int, stage: Stage, try_number: int) -> StageResult:
+    """Record that a try of a stage has started. Beginning the same try again finds the row it made."""
+    found = _try(session, run, stage, try_number)
+    if found is None:
+        found = StageResult(run_id=run, stage=stage.name, try_number=try_number)
+        session.add(found)
+        session.flush()
+    return found
+
+
+def end_try(session: Session, run: int, stage: Stage, try_number: int, report: Report) -> StageResult:
+    """Record how a try of a stage ended, with its tests and artifacts.
+
+    Raises:
+        StoreError: the try has ended already, or a newer try has begun: whoever reports is a leftover of an old one.
+    """
+    found = _try(session, run, stage, try_number)
+    newest = session.scalar(_tries(run, stage).with_only_columns(func.max(StageResult.try_number)))
+    if found is None or found.status is not None or newest != try_number:
+        msg = f"try {try_number} of {stage.name} may not report: it has ended, or try {newest} has taken its place"
+        raise StoreError(msg)
+    found.status, found.reason, found.fault = report.status, report.reason, report.fault
+    found.outputs, found.tool_seconds, found.ended_at = report.outputs, report.tool_seconds, datetime.now(UTC)
+    found.tests = [TestResult(**test.model_dump()) for test in report.tests]
+    found.artifacts = [Artifact(**artifact.model_dump()) for artifact in report.artifacts]
+    session.flush()
+    return found
+
+
+def inbound_of(session: Session, run: int) -> Iterable[Inbound]:
+    """Return the messages that led to a run."""
+    return session.scalars(select(Inbound).where(Inbound.run == run).order_by(Inbound.id))
+
+
+def _tries(run: int, stage: Stage) -> Any:  # noqa: ANN401 - SQLAlchemy's Select of a row
+    return select(StageResult).where(StageResult.run_id == run, StageResult.stage == stage.name)
+
+
+def _try(session: Session, run: int, stage: Stage, try_number: int) -> StageResult | None:
+    found: StageResult | None = session.scalar(_tries(run, stage).where(StageResult.try_number == try_number))
+    return found

@@ -1,0 +1,194 @@
+"""The tables. docs/database.md explains them; the schema changes only by a migration."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, Text, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Base(DeclarativeBase):
+    """Common types: text is unbounded, times carry a zone, dictionaries are JSONB."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        int: BigInteger,
+    }
+
+
+class Run(Base):
+    """One pipeline run: a change on a branch. `number` is the `build_id` of its messages, counting up per branch."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        UniqueConstraint("dag_id", "run_id"),
+        UniqueConstraint("branch", "number"),
+        Index("run_by_change", "namespace", "repo", "rev", "branch"),
+        Index("run_not_fired", "id", postgresql_where=text("fired_at IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dag_id: Mapped[str]
+    run_id: Mapped[str]
+    number: Mapped[int]
+    namespace: Mapped[str]
+    repo: Mapped[str]
+    rev: Mapped[str]
+    branch: Mapped[str]
+    test_guidance: Mapped[str]
+    status: Mapped[str | None]
+    reason: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    fired_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+    results: Mapped[list["StageResult"]] = relationship(back_populates="run", order_by="StageResult.id")
+
+
+class Inbound(Base):
+    """The ledger: every message that arrived, what was decided and why."""
+
+    __tablename__ = "inbound"
+    __table_args__ = (
+        CheckConstraint("state IN ('received', 'ignored', 'queued', 'duplicate', 'superseded', 'dead')"),
+        Index("inbound_by_change", "namespace", "repo", "rev", "branch"),
+        Index("inbound_one_queued", "namespace", "repo", "rev", "branch", unique=True, postgresql_where="state = 'queued'"),
+        Index("inbound_by_state", "state", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[str]
+    topic: Mapped[str]
+    digest: Mapped[str]
+    body: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str] = mapped_column(server_default="")
+    namespace: Mapped[str | None]
+    repo: Mapped[str | None]
+    rev: Mapped[str | None]
+    branch: Mapped[str | None]
+    agent: Mapped[str] = mapped_column(server_default="")
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    run: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
+
+
+class Revision(Base):
+    """The index of known changes per branch, for backfills."""
+
+    __tablename__ = "revision"
+    __table_args__ = (Index("revision_by_time", "branch", "committed_at"),)
+
+    namespace: Mapped[str] = mapped_column(primary_key=True)
+    repo: Mapped[str] = mapped_column(primary_key=True)
+    rev: Mapped[str] = mapped_column(primary_key=True)
+    branch: Mapped[str] = mapped_column(primary_key=True)
+    committed_at: Mapped[datetime]
+
+
+class StageResult(Base):
+    """One try of one stage. `status` is NULL while it runs."""
+
+    __tablename__ = "stage_result"
+    __table_args__ = (UniqueConstraint("run_id", "stage", "try_number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    stage: Mapped[str]
+    try_number: Mapped[int]
+    status: Mapped[str | None]
+    reason: Mapped[str] = mapped_column(server_default="")
+    fault: Mapped[str] = mapped_column(server_default="")
+    outputs: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    tool_seconds: Mapped[float] = mapped_column(server_default=text("0"))
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
+
+    run: Mapped[Run] = relationship(back_populates="results")
+    tests: Mapped[list["TestResult"]] = relationship(order_by="TestResult.id")
+    artifacts: Mapped[list["Artifact"]] = relationship(order_by="Artifact.id")
+
+
+class TestResult(Base):
+    """One test case of one try of a stage."""
+
+    __test__ = False
+    __tablename__ = "test_result"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stage_result_id: Mapped[int] = mapped_column(ForeignKey("stage_result.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    outcome: Mapped[str]
+    seconds: Mapped[float]
+    message: Mapped[str]
+
+
+class Artifact(Base):
+    """A file a stage made. `size` in bytes; `sha256` in hex."""
+
+    __tablename__ = "artifact"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stage_result_id: Mapped[int] = mapped_column(ForeignKey("stage_result.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+    path: Mapped[str]
+    sha256: Mapped[str]
+    size: Mapped[int]
+
+
+class Image(Base):
+    """A generated image. `smoke_passed_at` is what the interval counts from."""
+
+    __tablename__ = "image"
+    __table_args__ = (Index("image_by_branch", "branch", "smoke_passed_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    branch: Mapped[str]
+    name: Mapped[str]
+    compose_rev: Mapped[str]
+    version: Mapped[str]
+    sha256: Mapped[str]
+    size: Mapped[int]
+    generated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    smoke_passed_at: Mapped[datetime | None]
+    validated_at: Mapped[datetime | None]
+
+
+class Outbox(Base):
+    """What we say on the bus. `id` is deterministic, so that saying it twice is saying it once."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("outbox_by_run", "run_id", "sequence"),
+        Index("outbox_pending", "sequence", postgresql_where=text("published_at IS NULL AND parked_at IS NULL")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, Identity(), unique=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
+    inbound_id: Mapped[int | None] = mapped_column(ForeignKey("inbound.id", ondelete="SET NULL"))
+    event: Mapped[str]
+    topic: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    published_at: Mapped[datetime | None]
+    parked_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(server_default="")
+
+
+class ComposeLease(Base):
+    """Who may compose on a branch, from its compose until its integration tests have ended.
+
+    Two runs between those points would both build on the same parent, and the second promotion would undo the first.
+    """
+
+    __tablename__ = "compose_lease"
+
+    branch: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    acquired_at: Mapped[datetime] = mapped_column(server_default=func.now())
