@@ -21,12 +21,11 @@ from operators.smoke_test import SmokeTestOperator
 TRIAGE = """
 ### One pushed change on `{branch}`, from the RPM to a tested host
 
-A run is as red as its worst stage. **What now?** Open the red stage's log; its last line says what failed and whose
-fault it is.
+A run is as red as its worst stage. **What now?** Open the red stage's log: its last line says what failed.
 
 | red task | what it means | what to do |
 |---|---|---|
-| `build_package` | the RPM was not built; `%check` is part of it | the packager's, unless the log says *infrastructure* |
+| `build_package` | the RPM was not built, or its `%check` failed | the packager's, unless it says *infrastructure* |
 | `functional_tests` | the package's own tests failed (gating packages stop here) | the packager's |
 | `compose_ostree` | the host could not be composed with this package | look for the dependency that is named |
 | `integration_tests` | the composed host did not boot, or its tests failed | the branch did not move; the packager's |
@@ -43,10 +42,16 @@ PARAMS = {
     "namespace": Param("rpms", type="string", title="Namespace", description="dist-git namespace of the package"),
     "repo": Param(type="string", minLength=1, title="Package", description="name of the package in dist-git"),
     "rev": Param(
-        type="string", pattern="^[0-9a-f]{40}$", title="Revision", description="the commit to run, 40 hex digits"
+        type="string",
+        pattern="^[0-9a-f]{40}$",
+        title="Revision",
+        description="the commit to run, 40 hex digits",
     ),
     "test_guidance": Param(
-        "''", type="string", title="Test guidance", description="comma-separated test suites, passed on to consumers"
+        "''",
+        type="string",
+        title="Test guidance",
+        description="comma-separated test suites, passed on to consumers",
     ),
     "generate_image": Param(
         "when-due",

@@ -24,5 +24,5 @@ with DAG(
     max_active_runs=1,
     doc_md=TRIAGE,
     tags=["ci-pipeline", "intake"],
-):
+) as dag:
     GitReceiveSensor(task_id="listen", retries=0)

@@ -6,7 +6,7 @@ operators write it before they return. A callback that does nothing loses nothin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ci_pipeline import publishing, settings, store
 from ci_pipeline.errors import StoreError
@@ -17,11 +17,14 @@ from ci_pipeline.store import runs
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from operators.stage import StageOperator
+
 
 def announce_start(context: Context) -> None:
     """Write down that the stage begins, and publish it."""
     with store.session() as session:
-        run = context["task"].begin(session, context).id
+        operator = cast("StageOperator", context["task"])
+        run = operator.begin(session, context).id
     publishing.publish_or_leave(settings.current(), runs=[run])
 
 

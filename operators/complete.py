@@ -25,11 +25,16 @@ class CompleteOperator(BaseOperator):
 
     ui_color = "#f1f3f4"
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - BaseOperator's
+    def __init__(self, **kwargs: Any) -> None:
         """Make the task a teardown that announces its end."""
-        ends = ("on_success_callback", "on_failure_callback", "on_skipped_callback")
-        publish_at_the_end = dict.fromkeys(ends, callbacks.announce_end)
-        super().__init__(task_id="complete", retries=3, **publish_at_the_end, **kwargs)
+        super().__init__(
+            task_id="complete",
+            retries=3,
+            on_success_callback=callbacks.announce_end,
+            on_failure_callback=callbacks.announce_end,
+            on_skipped_callback=callbacks.announce_end,
+            **kwargs,
+        )
 
     def execute(self, context: Context) -> None:
         """Sum the run up."""

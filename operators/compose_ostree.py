@@ -14,8 +14,9 @@ from sensors.compose_lease_trigger import ComposeLeaseTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from ci_pipeline.store.tables import Run
     from sqlalchemy.orm import Session
+
+    from ci_pipeline.store.tables import Run
 
 
 class ComposeOstreeOperator(StageOperator):

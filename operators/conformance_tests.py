@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ci_pipeline import settings
@@ -10,9 +9,12 @@ from ci_pipeline.stages import CONFORMANCE_TESTS
 from operators.stage import StageOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
-    from ci_pipeline.store.tables import Run
     from sqlalchemy.orm import Session
+
+    from ci_pipeline.store.tables import Run
 
 
 class ConformanceTestsOperator(StageOperator):
@@ -26,11 +28,11 @@ class ConformanceTestsOperator(StageOperator):
     template_fields: Sequence[str] = (*StageOperator.template_fields, "cluster")
     ui_color = "#e0f2f1"
 
-    def __init__(self, *, cluster: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - BaseOperator's
+    def __init__(self, *, cluster: str | None = None, **kwargs: Any) -> None:
         """Take which cluster to use."""
         super().__init__(**kwargs)
         self.cluster = cluster or settings.current().conformance.cluster
 
-    def skip_reason(self, session: Session, run: Run, context: Context) -> str:  # noqa: ARG002 - the base's signature
+    def skip_reason(self, session: Session, run: Run, context: Context) -> str:
         """Return that there is no cluster, if there is none."""
         return 'no cluster: conformance.cluster = "none" in pipeline.toml' if self.cluster == "none" else ""

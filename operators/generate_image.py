@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,12 @@ from ci_pipeline.store import images
 from operators.stage import StageOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
-    from ci_pipeline.store.tables import Run
     from sqlalchemy.orm import Session
+
+    from ci_pipeline.store.tables import Run
 
 
 class GenerateImageOperator(StageOperator):
@@ -35,14 +37,14 @@ class GenerateImageOperator(StageOperator):
         *,
         wanted: str = "when-due",
         interval_hours: float | None = None,
-        **kwargs: Any,  # noqa: ANN401 - BaseOperator's
+        **kwargs: Any,
     ) -> None:
         """Take when an image is wanted."""
         super().__init__(**kwargs)
         self.wanted = wanted
         self.interval_hours = settings.current().image.interval_hours if interval_hours is None else interval_hours
 
-    def skip_reason(self, session: Session, run: Run, context: Context) -> str:  # noqa: ARG002 - the base's signature
+    def skip_reason(self, session: Session, run: Run, context: Context) -> str:
         """Return why no image is due."""
         return rules.image_not_due(
             wanted=rules.GENERATE_IMAGE.validate_python(self.wanted),

@@ -12,8 +12,9 @@ from ci_pipeline.store import runs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from ci_pipeline.store.tables import Run
     from sqlalchemy.orm import Session
+
+    from ci_pipeline.store.tables import Run
 
 _DAG_PREFIX = "ci-pipeline-"
 
@@ -36,7 +37,10 @@ def _adopt(session: Session, context: Context) -> Run:
     branch = dag_run.dag_id.removeprefix(_DAG_PREFIX)
     try:
         change = Change.parse(
-            namespace=params["namespace"], repo=params["repo"], rev=params["rev"], branch=branch
+            namespace=params["namespace"],
+            repo=params["repo"],
+            rev=params["rev"],
+            branch=branch,
         )
     except ChangeError as error:
         msg = f"the conf of this run does not name a change: {error}"

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow.sdk import Context
+    from sqlalchemy.orm import Session
 
     from ci_pipeline.executors.base import Executor
     from ci_pipeline.settings import Settings
     from ci_pipeline.stages import Stage
     from ci_pipeline.store.tables import Run
-    from sqlalchemy.orm import Session
 
 
 class StageOperator(BaseOperator):
@@ -47,7 +47,7 @@ class StageOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"extra_vars": "json"}
     ui_color = "#e8f0fe"
 
-    def __init__(self, *, extra_vars: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - BaseOperator's
+    def __init__(self, *, extra_vars: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Take the stage's name as task id and its retries from the settings."""
         how = getattr(settings.current().stages, self.stage.name)
         kwargs.setdefault("task_id", self.stage.name)
@@ -67,7 +67,7 @@ class StageOperator(BaseOperator):
         """Who carries the stage out."""
         return AnsibleExecutor(playbooks=settings.project_folder() / "playbooks")
 
-    def skip_reason(self, session: Session, run: Run, context: Context) -> str:  # noqa: ARG002 - for subclasses
+    def skip_reason(self, session: Session, run: Run, context: Context) -> str:
         """Return why this stage has nothing to do in this run, or "" when it has."""
         return ""
 
@@ -78,7 +78,7 @@ class StageOperator(BaseOperator):
             Journal(session, self.settings).begin_stage(run, self.stage, context["ti"].try_number)
         return run
 
-    def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - of a deferral
+    def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Carry the stage out. When this returns, or raises, the journal has how it ended."""
         try_number = context["ti"].try_number
         with store.session() as session:
@@ -107,7 +107,11 @@ class StageOperator(BaseOperator):
         again = is_tried_again(report, context)
         with store.session() as session:
             Journal(session, self.settings).finish_stage(
-                run_of(session, context), self.stage, context["ti"].try_number, report, final=not again
+                run_of(session, context),
+                self.stage,
+                context["ti"].try_number,
+                report,
+                final=not again,
             )
         self.log.info("%s: %s", report.status, report.reason or "all good")
         if again:

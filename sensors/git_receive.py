@@ -24,7 +24,7 @@ class GitReceiveSensor(BaseSensorOperator):
         rotate_after: seconds one run listens.
     """
 
-    def __init__(self, *, rotate_after: float = _HOUR, **kwargs: Any) -> None:  # noqa: ANN401 - BaseSensorOperator's
+    def __init__(self, *, rotate_after: float = _HOUR, **kwargs: Any) -> None:
         """Take how long one run listens."""
         super().__init__(**kwargs)
         self.rotate_after = rotate_after
@@ -34,6 +34,6 @@ class GitReceiveSensor(BaseSensorOperator):
         trigger = GitReceiveTrigger(trigger_run_id=context["dag_run"].run_id, rotate_after=self.rotate_after)
         self.defer(trigger=trigger, method_name="rotate")
 
-    def rotate(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002 - Airflow passes the context
+    def rotate(self, context: Context, event: dict[str, Any]) -> None:
         """End this run: the DAG starts the next one at once."""
         self.log.info("listened for %s s and took up %s messages", self.rotate_after, event["messages"])

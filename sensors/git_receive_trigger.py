@@ -33,7 +33,7 @@ class GitReceiveTrigger(BaseTrigger):
 
     def __init__(self, *, trigger_run_id: str, rotate_after: float) -> None:
         """Keep for whom and how long to listen."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow
         self.trigger_run_id = trigger_run_id
         self.rotate_after = rotate_after
 

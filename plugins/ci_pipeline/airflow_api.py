@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 
 from ci_pipeline.errors import AirflowApiError
-from ci_pipeline.settings import Airflow
+
+if TYPE_CHECKING:
+    from ci_pipeline.settings import Airflow
 
 _CREATED_OR_THERE: Final = (200, 409)
 
@@ -56,6 +58,6 @@ class AirflowApi:
             account = {"username": self._settings.username, "password": self._settings.password.get_secret_value()}
             response = self._client.post("/auth/token", json=account)
             if response.is_error:
-                msg = f"Airflow at {self._settings.url} refuses the account {self._settings.username} (airflow.username)"
+                msg = f"Airflow refuses the account {self._settings.username} (airflow.username, airflow.password)"
                 raise AirflowApiError(msg)
             self._client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"

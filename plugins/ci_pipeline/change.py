@@ -1,6 +1,6 @@
 """A change: what a packager pushed, as one validated, frozen type.
 
-A change is unique by (namespace, repo, rev); a pipeline run is a change on a branch (the contract's "Names and numbers").
+A change is unique by (namespace, repo, rev); a pipeline run is a change on a branch (docs/messages.md).
 """
 
 import re
@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 from ci_pipeline.errors import ChangeError
 
 RAWHIDE: Final = "rawhide"
+# What is quoted of a wrong value at most: one terminal line.
+_LINE: Final = 80
 _RAWHIDE_NAMES: Final = frozenset({"master", "main", RAWHIDE})
 
 
@@ -96,5 +98,5 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"the change has no {field}"
     shown = repr(problem["input"])
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."  # noqa: PLR2004 - one terminal line
+    shown = shown if len(shown) <= _LINE else shown[: _LINE - 3] + "..."
     return f"the change's {field} is not valid: {shown} ({problem['msg']})"

@@ -34,11 +34,11 @@ class PublishError(CiPipelineError):
     """A message is not on the bus."""
 
 
-class BusUnreachable(PublishError):  # noqa: N818 - reads as what happened, as in httpx
+class BusUnreachable(PublishError):
     """The broker is away or too slow. Retry later: the outbox keeps the message."""
 
 
-class MessageRejected(PublishError):  # noqa: N818 - see above
+class MessageRejected(PublishError):
     """The broker refuses the message. Retrying cannot help: park it with this text."""
 
 

@@ -1,4 +1,4 @@
-"""The intake: from a batch of messages to ledger rows, announcements and DAG runs. Synchronous; the trigger drives it."""
+"""The intake: from a batch of messages to ledger rows, announcements and DAG runs."""
 
 import logging
 from collections.abc import Iterable

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ci_pipeline import rules
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
+from ci_pipeline.change import Change
 from ci_pipeline.executors.report import Report
 from ci_pipeline.outcome import Status, worst
 from ci_pipeline.settings import Settings
@@ -51,7 +52,7 @@ class Journal:
         event = {"ignored": "package.ignore", "queued": "package.queued"}.get(row.state)
         if event is None or row.repo is None:
             return
-        change = runs.Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
+        change = Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
         facts = RunFacts(
             ci_name=TRIGGER_NAME,
             change=change,
@@ -145,7 +146,9 @@ class Journal:
     def _announce_queued(self, run: Run, stage: Stage) -> None:
         said = outbox.said
         if stage.announces_queued and said(self._session, run.id, stage.queued) <= said(
-            self._session, run.id, stage.running
+            self._session,
+            run.id,
+            stage.running,
         ):
             self._say_of(run, stage.queued, Status.SUCCESS)
 
@@ -186,7 +189,8 @@ class Journal:
         for stage in STAGES:
             if stage.name not in results:
                 return stage
-            if rules.stops_the_run(stage, Status(results[stage.name].status), gating=gating):
+            status = Status(results[stage.name].status or Status.ABORTED)
+            if rules.stops_the_run(stage, status, gating=gating):
                 return None
         return None
 

@@ -57,7 +57,11 @@ def stops_the_run(stage: Stage, status: Status, *, gating: bool) -> bool:
 
 
 def image_not_due(
-    *, wanted: GenerateImage, interval_hours: float, last_good: datetime | None, now: datetime
+    *,
+    wanted: GenerateImage,
+    interval_hours: float,
+    last_good: datetime | None,
+    now: datetime,
 ) -> str:
     """Return why no image is due, or "" when one is.
 
@@ -74,4 +78,3 @@ def image_not_due(
         f"no image is due before {due:%Y-%m-%d %H:%M} UTC: the last good one is of {last_good:%Y-%m-%d %H:%M} "
         f"and the interval is {interval_hours:g} h"
     )
-

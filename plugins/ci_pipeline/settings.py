@@ -10,7 +10,7 @@ import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import (
@@ -64,7 +64,8 @@ class Database(_Section):
     """Our own database (not Airflow's)."""
 
     url: SecretStr = Field(
-        SecretStr("postgresql+psycopg2:///ci_pipeline"), description="SQLAlchemy URL of a PostgreSQL database"
+        SecretStr("postgresql+psycopg2:///ci_pipeline"),
+        description="SQLAlchemy URL of a PostgreSQL database",
     )
 
 
@@ -78,7 +79,7 @@ class Artifacts(_Section):
 class DistGit(_Section):
     """Where packages live."""
 
-    url: CloneUrl = Field("https://src.fedoraproject.org", description="clones come from <url>/<namespace>/<repo>.git")
+    url: CloneUrl = Field("https://src.fedoraproject.org", description="clones come from URL/NAMESPACE/REPO.git")
     lookaside: str = Field("", description="look-aside cache: an http(s) or file URL; empty: none")
 
 
@@ -108,7 +109,7 @@ class Branch(_Section):
     """A branch that has a pipeline."""
 
     release: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")] = Field(
-        description="version prefix of composes: 26"
+        description="version prefix of composes: 26",
     )
     dist: Annotated[str, StringConstraints(pattern=r"^\.[A-Za-z0-9_]+$")] = Field(description="dist tag: .fc26")
 
@@ -156,35 +157,38 @@ class StageSettings(_Section):
 class Stages(_Section):
     """Per-stage settings."""
 
-    build_package: StageSettings = Field(default_factory=lambda: StageSettings())
-    functional_tests: StageSettings = Field(default_factory=lambda: StageSettings())
-    compose_ostree: StageSettings = Field(default_factory=lambda: StageSettings())
-    integration_tests: StageSettings = Field(default_factory=lambda: StageSettings())
-    generate_image: StageSettings = Field(default_factory=lambda: StageSettings())
-    smoke_test: StageSettings = Field(default_factory=lambda: StageSettings())
-    conformance_tests: StageSettings = Field(default_factory=lambda: StageSettings())
+    build_package: StageSettings = Field(default_factory=StageSettings)
+    functional_tests: StageSettings = Field(default_factory=StageSettings)
+    compose_ostree: StageSettings = Field(default_factory=StageSettings)
+    integration_tests: StageSettings = Field(default_factory=StageSettings)
+    generate_image: StageSettings = Field(default_factory=StageSettings)
+    smoke_test: StageSettings = Field(default_factory=StageSettings)
+    conformance_tests: StageSettings = Field(default_factory=StageSettings)
 
 
 class Settings(BaseSettings):
     """The whole configuration. Build it with `load()`, which gives readable errors."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CI_PIPELINE_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="CI_PIPELINE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
     )
 
-    bus: Bus = Field(default_factory=lambda: Bus())
-    database: Database = Field(default_factory=lambda: Database())
-    artifacts: Artifacts = Field(default_factory=lambda: Artifacts())
-    dist_git: DistGit = Field(default_factory=lambda: DistGit())
-    airflow: Airflow = Field(default_factory=lambda: Airflow())
-    packages: Packages = Field(default_factory=lambda: Packages())
+    bus: Bus = Field(default_factory=Bus)
+    database: Database = Field(default_factory=Database)
+    artifacts: Artifacts = Field(default_factory=Artifacts)
+    dist_git: DistGit = Field(default_factory=DistGit)
+    airflow: Airflow = Field(default_factory=Airflow)
+    packages: Packages = Field(default_factory=Packages)
     package: dict[Name, Package] = Field({}, description="[package.NAME]: what is particular to one package")
     branches: dict[Name, Branch] = Field({}, description="[branches.NAME]: the branches that have a pipeline")
-    compose: Compose = Field(default_factory=lambda: Compose())
-    image: Image = Field(default_factory=lambda: Image())
-    conformance: Conformance = Field(default_factory=lambda: Conformance())
-    limits: Limits = Field(default_factory=lambda: Limits())
-    stages: Stages = Field(default_factory=lambda: Stages())
+    compose: Compose = Field(default_factory=Compose)
+    image: Image = Field(default_factory=Image)
+    conformance: Conformance = Field(default_factory=Conformance)
+    limits: Limits = Field(default_factory=Limits)
+    stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
 
@@ -212,7 +216,7 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - replaced by the stack's own file
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the stack's own file takes its place
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources, the strongest first."""
@@ -282,7 +286,7 @@ def _explain(error: ValidationError, path: Path) -> str:
     return f"{path} or the environment is wrong:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _explain_one(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a TypedDict of any
+def _explain_one(problem: Any) -> str:
     location = [str(part) for part in problem["loc"] if part != "[key]"]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
@@ -292,15 +296,19 @@ def _explain_one(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
 
 def _keys_at(location: list[str]) -> list[str]:
     """Return the keys allowed in the section at `location`."""
-    section: Any = Settings
+    section: type[BaseModel] = Settings
+    named = False  # whether the next part is a name the user chose, as in [branches.f26]
     for part in location:
-        fields = getattr(section, "model_fields", None)
-        annotation = fields[part].annotation if fields else section
+        if named:
+            named = False
+            continue
+        annotation = section.model_fields[part].annotation
         section = _model_in(annotation) or section
+        named = get_origin(annotation) is dict
     return sorted(section.model_fields)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any annotation
+def _model_in(annotation: Any) -> type[BaseModel] | None:
     """Return the model inside `X`, `X | None` or `dict[str, X]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

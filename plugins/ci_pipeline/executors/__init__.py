@@ -1,4 +1,4 @@
-"""Who carries a stage out. An executor takes a request and leaves a report; the pipeline does not see the difference."""
+"""Who carries a stage out: an executor takes a request and leaves a report, wherever it does its work."""
 
 from ci_pipeline.executors.base import Executor
 from ci_pipeline.executors.report import Report, read_report

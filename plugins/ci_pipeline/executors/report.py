@@ -84,7 +84,7 @@ def read_report(workspace: Path) -> Report:
 def _read_regular_file(path: Path) -> bytes:
     """Read a file that package code could have tampered with: no symlink, bounded size."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    with os.fdopen(descriptor, "rb") as file:
         data = file.read(MAX_REPORT_BYTES + 1)
     if len(data) > MAX_REPORT_BYTES:
         msg = f"the stage's {REPORT_NAME} is larger than {MAX_REPORT_BYTES} bytes"

@@ -17,8 +17,15 @@ _NAMESPACE = uuid.UUID("6f1c1b0e-8b0a-5c3e-9f53-0d5b8d1f7a10")
 _PUBLISHER_LOCK = 0x6F757462
 
 
-def add(
-    session: Session, *, key: str, event: str, topic: str, body: dict[str, str], run: int | None, inbound: int | None
+def add(  # noqa: PLR0913 - the columns of a message, keyword-only
+    session: Session,
+    *,
+    key: str,
+    event: str,
+    topic: str,
+    body: dict[str, str],
+    run: int | None,
+    inbound: int | None,
 ) -> Outbox | None:
     """Store a message to be published, once.
 
@@ -89,7 +96,7 @@ def pending(session: Session) -> tuple[int, int]:
 
 
 def _next_pending(session: Session, runs: list[int] | None) -> Outbox | None:
-    """Return the oldest pending message, once no other publisher is at work: two could say a run's messages crosswise."""
+    """Return the oldest pending message, once no other publisher is at work: two could break a run's order."""
     session.execute(select(func.pg_advisory_xact_lock(_PUBLISHER_LOCK)))
     unsent = select(Outbox).where(Outbox.published_at.is_(None), Outbox.parked_at.is_(None))
     chosen = unsent if runs is None else unsent.where(Outbox.run_id.in_(runs))

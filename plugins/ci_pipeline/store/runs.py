@@ -23,7 +23,11 @@ def dag_id_of(branch: str) -> str:
 
 
 def create(
-    session: Session, change: Change, *, run_id: str | None = None, test_guidance: str = NO_TEST_GUIDANCE
+    session: Session,
+    change: Change,
+    *,
+    run_id: str | None = None,
+    test_guidance: str = NO_TEST_GUIDANCE,
 ) -> Run:
     """Add a run of a change and give it its branch's next number.
 
@@ -170,7 +174,7 @@ def inbound_of(session: Session, run: int) -> Iterable[Inbound]:
     return session.scalars(select(Inbound).where(Inbound.run == run).order_by(Inbound.id))
 
 
-def _tries(run: int, stage: Stage) -> Any:  # noqa: ANN401 - SQLAlchemy's Select of a row
+def _tries(run: int, stage: Stage) -> Any:
     return select(StageResult).where(StageResult.run_id == run, StageResult.stage == stage.name)
 
 

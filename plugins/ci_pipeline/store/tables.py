@@ -4,7 +4,18 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, Text, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -56,7 +67,15 @@ class Inbound(Base):
     __table_args__ = (
         CheckConstraint("state IN ('received', 'ignored', 'queued', 'duplicate', 'superseded', 'dead')"),
         Index("inbound_by_change", "namespace", "repo", "rev", "branch"),
-        Index("inbound_one_queued", "namespace", "repo", "rev", "branch", unique=True, postgresql_where="state = 'queued'"),
+        Index(
+            "inbound_one_queued",
+            "namespace",
+            "repo",
+            "rev",
+            "branch",
+            unique=True,
+            postgresql_where=text("state = 'queued'"),
+        ),
         Index("inbound_by_state", "state", "id"),
     )
 

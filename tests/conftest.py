@@ -1,0 +1,51 @@
+"""What all tests share: settings of their own, and servers that are started when a test first needs them."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything reads the settings: no test may see the state, or the environment, of a pipeline that runs here.
+for name in [name for name in os.environ if name.startswith(("CI_PIPELINE_", "AIRFLOW_"))]:
+    del os.environ[name]
+_STATE = tempfile.TemporaryDirectory(prefix="ci-pipeline-tests-")
+os.environ["CI_PIPELINE_STATE"] = _STATE.name
+os.environ["AIRFLOW_HOME"] = f"{_STATE.name}/airflow"
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
+
+from ci_pipeline import settings, stack, store  # noqa: E402 - the environment has to come first
+from ci_pipeline.store.tables import Base  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[stack.UpResult]:
+    """A PostgreSQL and a RabbitMQ of the session's own, with our schema; the settings point to them."""
+    result = stack.up(wanted=("postgres", "rabbitmq"))
+    settings.current.cache_clear()
+    yield result
+    stack.down()
+    settings.current.cache_clear()
+
+
+@pytest.fixture
+def database(servers: stack.UpResult) -> Iterator[None]:
+    """An empty database, and empty again afterwards."""
+    yield
+    names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+    with store.session() as session:
+        session.connection().exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+
+
+@pytest.fixture
+def current(servers: stack.UpResult) -> settings.Settings:
+    """The settings of the project's pipeline.toml, with the session's servers."""
+    return settings.current()
+
+
+@pytest.fixture
+def recorded() -> Path:
+    """The folder of messages recorded on the real bus."""
+    return Path(__file__).parent / "data" / "messages"

@@ -1,0 +1,236 @@
+"""The one way a stage is carried out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
+from ci_pipeline import store
+from ci_pipeline.errors import ExecutorError
+from ci_pipeline.outcome import Fault, Status
+from ci_pipeline.settings import Settings
+from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE, FUNCTIONAL_TESTS
+from ci_pipeline.store import leases, outbox, runs
+from operators import callbacks
+from operators.build_package import BuildPackageOperator
+from operators.complete import CompleteOperator
+from operators.compose_ostree import ComposeOstreeOperator
+from operators.conformance_tests import ConformanceTestsOperator
+from operators.functional_tests import FunctionalTestsOperator
+from operators.generate_image import GenerateImageOperator
+
+from tests.makers import new_run, play, report
+
+pytestmark = pytest.mark.usefixtures("database")
+OK = Status.SUCCESS
+
+
+def history(run_id: str = "manual__1") -> list[tuple[str, int, str | None, str]]:
+    """Return the tries of a run."""
+    with store.session() as session:
+        rows = runs.get(session, run_id).results
+        return [(row.stage, row.try_number, row.status, row.reason) for row in rows]
+
+
+def events(run_id: str = "manual__1") -> list[str]:
+    """Return what a run has said."""
+    with store.session() as session:
+        return [row.event for row in outbox.messages(session, run=runs.get(session, run_id).id)]
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"rev": "HEAD"}, "the change's rev is not valid: 'HEAD'"),
+        ({"repo": "../x"}, "the change's repo is not valid"),
+        ({"colour": "red"}, "unknown keys in conf: colour; allowed: generate_image, namespace"),
+    ],
+)
+def test_a_conf_that_names_no_change_fails_with_a_sentence(
+    context: Callable[..., Any], params: dict[str, str], sentence: str
+) -> None:
+    """The operator who triggered it by hand is told what is wrong, and nothing is retried."""
+    operator = BuildPackageOperator()
+
+    with pytest.raises(AirflowFailException, match=sentence):
+        operator.execute(context(operator, **params))
+
+
+def test_a_failure_of_the_package_is_final(context: Callable[..., Any], carried_out: Callable[..., Any]) -> None:
+    """It is written down and announced before the task fails, and never tried again."""
+    operator = BuildPackageOperator()
+    carried_out(operator, report(BUILD_PACKAGE, Status.FAILURE, "%check failed", Fault.PACKAGE))
+
+    with pytest.raises(AirflowFailException, match="FAILURE: %check failed"):
+        operator.execute(context(operator))
+
+    assert history() == [("build_package", 1, "FAILURE", "%check failed")]
+    assert events() == ["package.running", "package.complete"]
+
+
+def test_an_infrastructure_fault_is_tried_again_quietly(
+    context: Callable[..., Any], carried_out: Callable[..., Any]
+) -> None:
+    """While tries are left nothing is announced; the last try's fault is."""
+    operator = BuildPackageOperator()
+    carried_out(operator, ExecutorError("the disk is full"))
+
+    with pytest.raises(AirflowException, match="the disk is full") as first:
+        operator.execute(context(operator, try_number=1))
+
+    assert not isinstance(first.value, AirflowFailException)
+    assert events() == ["package.running"]
+
+    with pytest.raises(AirflowFailException, match="the disk is full"):
+        operator.execute(context(operator, try_number=2))
+
+    assert events() == ["package.running", "package.complete"]
+
+
+def test_unstable_tests_stop_a_gating_package_only(
+    context: Callable[..., Any], carried_out: Callable[..., Any], current: Settings
+) -> None:
+    """The task of an opt-in package stays green; its result does not."""
+    unstable = report(FUNCTIONAL_TESTS, Status.UNSTABLE, "1 of 2 functional tests failed: smoke")
+    for repo in ("greeter", "hostinfo"):
+        play(current, new_run(repo), OK)
+    operator = FunctionalTestsOperator()
+    carried_out(operator, unstable)
+    with pytest.raises(AirflowFailException, match="UNSTABLE: 1 of 2"):
+        operator.execute(context(operator, run_id="rpms.greeter-35fdde9-f26-1"))
+    operator.execute(context(operator, run_id="rpms.hostinfo-35fdde9-f26-2"))
+
+    assert history("rpms.hostinfo-35fdde9-f26-2")[-1][2] == "UNSTABLE"
+
+
+def test_a_request_holds_what_the_contract_says(context: Callable[..., Any], carried_out: Callable[..., Any]) -> None:
+    """And what the operator adds on top."""
+    operator = BuildPackageOperator(extra_vars={"mock_config": "f26"})
+    executor = carried_out(operator, report(BUILD_PACKAGE))
+    operator.execute(context(operator))
+    request = executor.request
+
+    assert request["dist_git_url"] == "https://src.fedoraproject.org/rpms/greeter.git"
+    assert (request["ref"], request["dist"]) == ("fedora/f26/x86_64/atomic-host", ".fc26")
+    assert request["package_link"].endswith("/fedora-atomic/f26/repo/greeter_repo")
+    assert request["mock_config"] == "f26"
+    assert not [key for key in request if "password" in key or "bus" in key]
+
+
+def test_a_stage_with_nothing_to_do_is_skipped_and_silent(
+    context: Callable[..., Any], current: Settings, published: list[list[int]]
+) -> None:
+    """Conformance without a cluster: the task is skipped, the reason is stored, nothing goes out on the bus."""
+    run = new_run()
+    play(current, run, OK, OK, OK, OK, OK, OK)
+    before = events(run.run_id)
+    operator = ConformanceTestsOperator()
+    of_run = context(operator, run_id=run.run_id)
+    callbacks.announce_start(of_run)
+
+    with pytest.raises(AirflowSkipException, match="no cluster"):
+        operator.execute(of_run)
+
+    assert history(run.run_id)[-1][0::2] == ("conformance_tests", "SKIPPED")
+    assert events(run.run_id) == before
+
+
+def test_no_image_is_made_before_it_is_due(context: Callable[..., Any], current: Settings) -> None:
+    """And one is made at once when the conf says so."""
+    good, next_run = new_run(), new_run(rev="1" * 40)
+    play(current, good, OK, OK, OK, OK, OK, OK)
+    play(current, next_run, OK, OK, OK, OK)
+    when_due, always = GenerateImageOperator(), GenerateImageOperator(wanted="always")
+    of_run = context(when_due, run_id=next_run.run_id)
+    with store.session() as session:
+        row = runs.get(session, next_run.run_id)
+        reasons = [operator.skip_reason(session, row, of_run) for operator in (when_due, always)]
+
+    assert reasons[0].startswith("no image is due before")
+    assert reasons[1] == ""
+
+
+def test_a_compose_waits_for_the_one_before_without_a_worker(context: Callable[..., Any], current: Settings) -> None:
+    """It defers, and has said nothing yet."""
+    first, second = new_run(), new_run(rev="1" * 40)
+    for run in (first, second):
+        play(current, run, OK, OK)
+    with store.session() as session:
+        leases.acquire(session, branch="f26", run=first.id)
+    operator = ComposeOstreeOperator()
+
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context(operator, run_id=second.run_id))
+
+    assert deferred.value.trigger.branch == "f26"
+    assert COMPOSE_OSTREE.running not in events(second.run_id)
+
+
+def test_a_task_that_is_ended_ends_its_playbook(carried_out: Callable[..., Any]) -> None:
+    """Nothing of a dead task goes on."""
+    operator = BuildPackageOperator()
+    executor = carried_out(operator, report(BUILD_PACKAGE))
+    operator.on_kill()
+
+    assert executor.cancelled
+
+
+def test_the_callbacks_announce_and_publish(
+    context: Callable[..., Any], carried_out: Callable[..., Any], published: list[list[int]]
+) -> None:
+    """The start before the work, the end after it."""
+    operator = BuildPackageOperator()
+    carried_out(operator, report(BUILD_PACKAGE))
+    of_run = context(operator)
+    callbacks.announce_start(of_run)
+    at_start = events()
+    operator.execute(of_run)
+    callbacks.announce_end(of_run)
+
+    assert at_start == ["package.running"]
+    assert events()[:2] == ["package.running", "package.complete"]
+    assert len(published) == 2
+
+
+def test_a_bug_in_an_operator_is_still_announced(context: Callable[..., Any], published: list[list[int]]) -> None:
+    """The failure callback writes down what the operator could not."""
+    operator = BuildPackageOperator()
+    of_run = context(operator) | {"exception": ValueError("a bug")}
+    callbacks.announce_start(of_run)
+    callbacks.announce_failure(of_run)
+
+    assert history() == [("build_package", 1, "FAILURE", "the task ended in an error: a bug")]
+    assert events() == ["package.running", "package.complete"]
+
+
+def test_the_failure_callback_does_not_overrule_the_operator(
+    context: Callable[..., Any], carried_out: Callable[..., Any], published: list[list[int]]
+) -> None:
+    """What the operator wrote stands."""
+    operator = BuildPackageOperator()
+    carried_out(operator, report(BUILD_PACKAGE, Status.FAILURE, "%check failed", Fault.PACKAGE))
+    of_run = context(operator)
+    with pytest.raises(AirflowFailException):
+        operator.execute(of_run)
+    callbacks.announce_failure(of_run | {"exception": AirflowFailException("x")})
+
+    assert history() == [("build_package", 1, "FAILURE", "%check failed")]
+    assert events().count("package.complete") == 1
+
+
+def test_complete_sums_the_run_up(context: Callable[..., Any], current: Settings) -> None:
+    """Whatever the stages left behind."""
+    run = new_run()
+    play(current, run, Status.FAILURE)
+    operator = CompleteOperator()
+    operator.execute(context(operator, run_id=run.run_id))
+
+    assert events(run.run_id)[-1] == "complete"
+
+
+def test_complete_of_a_run_without_a_change_has_nothing_to_say(context: Callable[..., Any]) -> None:
+    """A run that was triggered with a wrong conf."""
+    operator = CompleteOperator()
+
+    with pytest.raises(AirflowSkipException, match="never named a change"):
+        operator.execute(context(operator, rev="HEAD"))

@@ -1,0 +1,118 @@
+"""Settings say what is wrong with them."""
+
+from pathlib import Path
+from typing import get_origin
+
+import pytest
+from ci_pipeline import settings
+from ci_pipeline.errors import SettingsError
+from pydantic import BaseModel
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pipeline.toml of the test's own."""
+    path = tmp_path / "pipeline.toml"
+    path.touch()
+    monkeypatch.setenv("CI_PIPELINE_CONFIG", str(path))
+    monkeypatch.setenv("CI_PIPELINE_STATE", str(tmp_path / "state"))
+    return path
+
+
+def test_a_missing_file_is_named(config: Path) -> None:
+    """And the variable that points to it."""
+    config.unlink()
+
+    with pytest.raises(SettingsError, match="no settings file at .*; set CI_PIPELINE_CONFIG"):
+        settings.load()
+
+
+def test_broken_toml_is_named_with_its_place(config: Path) -> None:
+    """The line of the mistake is told."""
+    config.write_text("[bus\n")
+
+    with pytest.raises(SettingsError, match="is not valid TOML: .*line 1"):
+        settings.load()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[bus]\nqueu = 'x'", r"bus.queu: unknown key; allowed here: .*queue"),
+        ("colour = 1", r"colour: unknown key; allowed here: .*branches"),
+        ("[package.greeter]\ngate = true", r"package.greeter.gate: unknown key; allowed here: gating, install"),
+        ("[branches.f26]\nrelease='26'\ndist='fc26'", r"branches.f26.dist: .*pattern"),
+        ("[branches.f26]\nrelease='26'", r"branches.f26.dist: Field required"),
+        ("[conformance]\ncluster='cloud'", r"conformance.cluster: .*'none' or 'existing'"),
+        ("[stages.build_package]\ntoolchain='x'", r"stages.build_package.toolchain: .*'local' or 'fedora'"),
+        ("[image]\ninterval_hours=-1", r"image.interval_hours: .*greater than or equal to 0"),
+        ("[dist_git]\nurl='ext::sh -c id'", r"dist_git.url: .*must start with https://"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_what_is_allowed(config: Path, text: str, sentence: str) -> None:
+    """Nobody has to read the source to mend a setting."""
+    config.write_text(text)
+
+    with pytest.raises(SettingsError, match=sentence):
+        settings.load()
+
+
+def test_the_environment_wins_over_the_stack_and_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File, then the local stack, then the environment."""
+    config.write_text("[bus]\nqueue='of-file'\nexchange='of-file'\ntopic_prefix='org.file'")
+    state = settings.state_folder()
+    state.mkdir()
+    (state / "stack.env").write_text("CI_PIPELINE_BUS__QUEUE=of-stack\nCI_PIPELINE_BUS__EXCHANGE=of-stack\nOTHER=1\n")
+    monkeypatch.setenv("CI_PIPELINE_BUS__QUEUE", "of-environment")
+    bus = settings.load().bus
+
+    assert (bus.queue, bus.exchange, bus.topic_prefix) == ("of-environment", "of-stack", "org.file")
+
+
+def test_a_wrong_variable_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment is checked as the file is."""
+    monkeypatch.setenv("CI_PIPELINE_BUS__COLOUR", "red")
+
+    with pytest.raises(SettingsError, match=r"bus.colour: unknown key"):
+        settings.load()
+
+
+def test_secrets_do_not_show(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Printing the settings into a log gives nothing away."""
+    monkeypatch.setenv("CI_PIPELINE_BUS__URL", "amqp://ci:hunter2@127.0.0.1/")
+    monkeypatch.setenv("CI_PIPELINE_AIRFLOW__PASSWORD", "hunter2")
+
+    assert "hunter2" not in repr(settings.load())
+
+
+def test_the_shipped_file_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the repository ships is what the demo runs with."""
+    monkeypatch.delenv("CI_PIPELINE_CONFIG", raising=False)
+    shipped = settings.load()
+
+    assert set(shipped.branches) == {"f26", "rawhide"}
+    assert shipped.ref_of("f26") == "fedora/f26/x86_64/atomic-host"
+    assert not shipped.package_of("hostinfo").gating
+    assert shipped.package_of("greeter").gating
+
+
+def test_every_key_is_documented() -> None:
+    """docs/settings.md names every section and key."""
+    text = (settings.project_folder() / "docs" / "settings.md").read_text()
+    missing = [name for name in _keys(settings.Settings) if f"`{name}`" not in text]
+
+    assert not missing
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return the keys of a section and of those in it, with NAME and STAGE for what stands for many."""
+    keys = set()
+    for name, field in model.model_fields.items():
+        inner = settings._model_in(field.annotation)
+        key = "STAGE" if prefix == "stages." else name
+        if inner is None or (name == "limits" and prefix):
+            keys.add(f"{prefix}{key}")
+        else:
+            many = "NAME." if get_origin(field.annotation) is dict else ""
+            keys |= _keys(inner, f"{prefix}{key}.{many}")
+    return keys
