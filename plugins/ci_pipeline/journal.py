@@ -91,10 +91,10 @@ class Journal:
         runs.end_try(self._session, run.id, stage, try_number, report)
         if report.status is Status.SUCCESS:
             self._keep_image_state(run, stage)
+        if rules.gives_lease_back(stage, report.status, final=final):
+            leases.release(self._session, run=run.id)
         if not final:
             return
-        if stage is INTEGRATION_TESTS or report.status is not Status.SUCCESS:
-            leases.release(self._session, run=run.id)
         self._close(run, stage)
         self._announce_next(run, stage, report.status)
 
@@ -178,8 +178,9 @@ class Journal:
     def _abort_open_tries(self, run: Run) -> None:
         for result in runs.latest_results(self._session, run.id).values():
             if result.status is None:
-                aborted = Report(status=Status.ABORTED, reason="the task was ended before it could report")
-                runs.end_try(self._session, run.id, BY_NAME[result.stage], result.try_number, aborted)
+                result.status, result.reason = Status.ABORTED, "the task was ended before it could report"
+                result.ended_at = datetime.now(UTC)
+                self._session.flush()
             self._close(run, BY_NAME[result.stage])
 
     def _first_missing(self, run: Run) -> Stage | None:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from ci_pipeline.change import Change
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import FUNCTIONAL_TESTS, Stage
+from ci_pipeline.stages import COMPOSE_OSTREE, FUNCTIONAL_TESTS, INTEGRATION_TESTS, Stage
 
 GenerateImage = Literal["when-due", "always", "never"]
 GENERATE_IMAGE: Final[TypeAdapter[GenerateImage]] = TypeAdapter(GenerateImage)
@@ -54,6 +54,17 @@ def stops_the_run(stage: Stage, status: Status, *, gating: bool) -> bool:
     if status is Status.UNSTABLE:
         return gating or stage is not FUNCTIONAL_TESTS
     return status in {Status.FAILURE, Status.ABORTED}
+
+
+def gives_lease_back(stage: Stage, status: Status, *, final: bool) -> bool:
+    """Tell whether the end of a try ends the run's hold on its branch's composes.
+
+    A compose that went well is held until its integration tests have ended for good; one that did not is held no
+    longer, whether it is tried again or not.
+    """
+    if stage is COMPOSE_OSTREE:
+        return status is not Status.SUCCESS
+    return stage is INTEGRATION_TESTS and final
 
 
 def image_not_due(

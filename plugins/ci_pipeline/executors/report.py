@@ -46,10 +46,17 @@ class ReportedTest(_Part):
     message: Line = ""
 
 
+def _possible(status: Status) -> Status:
+    if status is Status.ABORTED:
+        msg = "a stage cannot say of itself that it was aborted"
+        raise ValueError(msg)
+    return status
+
+
 class Report(_Part):
     """How a stage ended."""
 
-    status: Status
+    status: Annotated[Status, AfterValidator(_possible)]
     reason: Line = ""
     fault: Fault = Fault.NONE
     outputs: dict[str, Any] = {}
@@ -70,10 +77,15 @@ def read_report(workspace: Path) -> Report:
         ExecutorError: there is none, it is too large, no regular file, or breaks the contract.
     """
     try:
-        return Report.model_validate_json(_read_regular_file(workspace / REPORT_NAME))
+        return _validated(_read_regular_file(workspace / REPORT_NAME))
     except OSError as error:
         msg = f"the stage left no {REPORT_NAME}: {error.strerror}; see its log"
         raise ExecutorError(msg) from error
+
+
+def _validated(data: bytes) -> Report:
+    try:
+        return Report.model_validate_json(data)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])

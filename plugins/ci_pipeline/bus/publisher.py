@@ -1,0 +1,123 @@
+"""Publishing, from synchronous code: an Airflow task, its callback, the reconciler, the command line.
+
+Why not `fedora_messaging.api.publish`: it runs a Twisted reactor in a thread, which does not survive the fork an
+Airflow task starts with; its configuration is one global of the process; and it waits for a broker that is away until a
+timeout, where we want to know at once (the outbox keeps the message). So the messages are fedora-messaging's, class,
+headers and encoding, and only the transport is aio-pika, whose every step has a deadline. No thread, no global state.
+"""
+
+import asyncio
+import contextlib
+import json
+from types import TracebackType
+from typing import Final, Self
+
+from aio_pika import DeliveryMode
+from aio_pika import Message as AmqpMessage
+from aio_pika.abc import AbstractConnection, AbstractExchange
+from fedora_messaging.message import Message, dumps
+
+from ci_pipeline.bus.connection import FAILURES, REFUSALS, connect, not_published
+
+CLOSE_SECONDS: Final = 1.0
+
+
+class Publisher:
+    """A connection to the bus that publishes confirmed messages. One per process and thread; not for coroutines.
+
+    It connects with the first message and again after a loss, so it may be kept while there is something to publish.
+    """
+
+    def __init__(self, url: str, exchange: str, timeout: float = 15) -> None:
+        """Take the AMQP URL, the exchange, and the seconds that connecting and publishing one message may take."""
+        self._url = url
+        self._exchange_name = exchange
+        self._timeout = timeout
+        self._runner = asyncio.Runner()
+        self._connection: AbstractConnection | None = None
+        self._exchange: AbstractExchange | None = None
+
+    def __enter__(self) -> Self:
+        """Return itself; nothing is connected yet."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Never fails: what was published is confirmed already."""
+        if self._connection is not None:
+            self._runner.run(self._disconnect())
+        self._runner.close()
+
+    def publish(self, message: Message, *, mandatory: bool = False) -> None:
+        """Publish a message and wait until the broker has it.
+
+        Args:
+            message: Any fedora-messaging message.
+            mandatory: Refuse a message that no queue takes. An announcement may have no listener: then it is fine.
+
+        Raises:
+            BusUnreachable: not known to be published; publish it again later. It may be published twice then.
+            MessageRejected: its schema, its topic's permissions, or (`mandatory`) the lack of a queue forbid it.
+            SettingsError: the URL is not an AMQP URL.
+        """
+        try:
+            self._runner.run(self._publish(message, mandatory=mandatory))
+        except FAILURES as error:
+            self._runner.run(self._disconnect())
+            raise not_published(error, self._url) from error
+
+    async def _publish(self, message: Message, *, mandatory: bool) -> None:
+        amqp_message, topic = _encoded(message)
+        async with asyncio.timeout(self._timeout):
+            if not await self._publish_on_kept(amqp_message, topic, mandatory=mandatory):
+                exchange = await self._connect()
+                await exchange.publish(amqp_message, topic, mandatory=mandatory)
+
+    async def _publish_on_kept(self, amqp_message: AmqpMessage, topic: str, *, mandatory: bool) -> bool:
+        """Publish on the connection of an earlier message.
+
+        It may be dead without our knowing: nobody answers heartbeats between two calls. Then return False.
+        """
+        if self._exchange is None:
+            return False
+        try:
+            await self._exchange.publish(amqp_message, topic, mandatory=mandatory)
+        except REFUSALS:
+            raise
+        except FAILURES:
+            await self._disconnect()
+            return False
+        return True
+
+    async def _connect(self) -> AbstractExchange:
+        self._connection = await connect(self._url, self._timeout)
+        channel = await self._connection.channel(on_return_raises=True)
+        self._exchange = await channel.get_exchange(self._exchange_name, ensure=False)
+        return self._exchange
+
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._exchange = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await connection.close()
+
+
+def _encoded(message: Message) -> tuple[AmqpMessage, str]:
+    """Return a message as fedora-messaging puts it on the wire, and its topic. `dumps` also checks its schema."""
+    fields = json.loads(dumps(message))
+    amqp_message = AmqpMessage(
+        body=json.dumps(fields["body"]).encode(),
+        headers=fields["headers"],
+        message_id=fields["id"],
+        priority=fields["priority"],
+        content_type="application/json",
+        content_encoding="utf-8",
+        delivery_mode=DeliveryMode.PERSISTENT,
+    )
+    return amqp_message, fields["topic"]

@@ -1,0 +1,183 @@
+"""A private RabbitMQ node for tests, on loopback, that can be killed, paused and started again."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pika
+import psutil
+
+START_SECONDS: Final = 60
+USER: Final = "ci"
+LIMITED: Final = "limited"  # may publish topics that start with `allowed.`, and configure nothing
+PASSWORD: Final = "for-tests"  # noqa: S105 - of a node that lives as long as the tests
+
+
+@dataclass
+class Broker:
+    """A node: two processes (port mapper and broker) and a folder."""
+
+    folder: Path
+    port: int = 0
+    _epmd: subprocess.Popen[bytes] | None = None
+    _server: subprocess.Popen[bytes] | None = None
+    _environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL of the account that may do everything."""
+        return self.url_of(USER)
+
+    def url_of(self, user: str, password: str = PASSWORD) -> str:
+        """Return the AMQP URL of an account."""
+        return f"amqp://{user}:{password}@127.0.0.1:{self.port}/%2F"
+
+    def start(self) -> None:
+        """Start what is not running, and wait until the broker takes connections."""
+        if not self._environment:
+            self._configure()
+        if self._epmd is None:
+            self._epmd = self._run(_epmd_program())
+        if self._server is None:
+            self._server = self._run("/usr/lib/rabbitmq/bin/rabbitmq-server")
+            self._wait()
+
+    def kill(self) -> None:
+        """End the broker as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop the broker's processes without closing a connection: a broker that hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused broker go on."""
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End both processes and remove the folder."""
+        self.resume()
+        self._end(signal.SIGTERM)
+        if self._epmd is not None:
+            self._epmd.terminate()
+            self._epmd.wait(30)
+            self._epmd = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def connect(self) -> pika.BlockingConnection:
+        """Return a connection of an independent client."""
+        return pika.BlockingConnection(pika.URLParameters(self.url + "?connection_attempts=1&socket_timeout=5"))
+
+    def _configure(self) -> None:
+        self.port, epmd, distribution = _free_ports(3)
+        definitions = self.folder / "definitions.json"
+        definitions.write_text(json.dumps(_definitions()))
+        lines = {
+            "listeners.tcp.default": f"127.0.0.1:{self.port}",
+            "load_definitions": definitions,
+            "log.console.level": "warning",
+        }
+        config = self.folder / "rabbitmq.conf"
+        config.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
+        (self.folder / "enabled_plugins").write_text("[].\n")
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(epmd),
+            "RABBITMQ_NODENAME": "tests@localhost",
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_CONFIG_FILE": str(config),
+            "RABBITMQ_CONFIG_FILES": str(self.folder / "conf.d"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+        }
+
+    def _run(self, program: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [program],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._server and self._server.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    self.connect().close()
+                    return
+            time.sleep(0.05)
+        msg = f"RabbitMQ did not start:\n{(self.folder / 'log').read_text()[-2000:]}"
+        raise RuntimeError(msg)
+
+    def _signal(self, number: int) -> None:
+        if self._server is not None:
+            for process in _family(self._server.pid):
+                # The broker runs short-lived helpers (df): one may be gone already.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+
+    def _end(self, number: int) -> None:
+        if self._server is not None:
+            family = _family(self._server.pid)
+            self._signal(number)
+            self._server.wait(30)
+            psutil.wait_procs(family, 30)
+            self._server = None
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    server = psutil.Process(pid)
+    return [server, *server.children(recursive=True)]
+
+
+def _epmd_program() -> str:
+    return shutil.which("epmd") or str(next(iter(sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd")))))
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def _definitions() -> dict[str, object]:
+    everything = {"vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+    topics = {"vhost": "/", "exchange": "amq.topic", "write": r"^allowed\.", "read": ".*"}
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [{"name": name, "password_hash": _password_hash(), "tags": ""} for name in (USER, LIMITED)],
+        "permissions": [
+            {"user": USER, **everything},
+            {"user": LIMITED, **everything, "configure": "^$"},
+        ],
+        "topic_permissions": [{"user": LIMITED, **topics}],
+    }
+
+
+def _password_hash() -> str:
+    """RabbitMQ's: four bytes of salt, then SHA-256 of salt and password."""
+    salt = os.urandom(4)
+    return base64.b64encode(salt + hashlib.sha256(salt + PASSWORD.encode()).digest()).decode()

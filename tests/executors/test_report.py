@@ -1,0 +1,98 @@
+"""A stage's report is hostile until it is read."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from ci_pipeline.errors import ExecutorError
+from ci_pipeline.executors import report
+from ci_pipeline.executors.report import Report, read_report
+from ci_pipeline.outcome import Fault, Status
+from hypothesis import given
+from hypothesis import strategies as st
+
+GOOD = {"status": "SUCCESS", "outputs": {"nvr": "a-1-1"}, "tool_seconds": 1.5}
+
+
+def leave(workspace: Path, content: object) -> Path:
+    """Leave a result.json."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    (workspace / report.REPORT_NAME).write_text(text)
+    return workspace
+
+
+def test_no_report_is_an_error_that_says_so(tmp_path: Path) -> None:
+    """A playbook that died is not a pass."""
+    with pytest.raises(ExecutorError, match=r"left no result.json: No such file"):
+        read_report(tmp_path)
+
+
+def test_a_symlink_is_not_followed(tmp_path: Path) -> None:
+    """Package code could point it at a file of the host."""
+    secret = leave(tmp_path, GOOD) / report.REPORT_NAME
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / report.REPORT_NAME).symlink_to(secret)
+
+    with pytest.raises(ExecutorError, match="left no result.json"):
+        read_report(other)
+
+
+def test_a_pipe_does_not_hang_us(tmp_path: Path) -> None:
+    """Reading it ends at once."""
+    os.mkfifo(tmp_path / report.REPORT_NAME)
+
+    with pytest.raises(ExecutorError):
+        read_report(tmp_path)
+
+
+def test_a_huge_report_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it fills the memory."""
+    monkeypatch.setattr(report, "MAX_REPORT_BYTES", 10)
+
+    with pytest.raises(ExecutorError, match="larger than 10 bytes"):
+        read_report(leave(tmp_path, GOOD))
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"status": "GREAT"}, "status"),
+        ({"status": "ABORTED"}, "status"),
+        ({"fault": "mine"}, "fault"),
+        ({"outputs": []}, "outputs"),
+        ({"extra": 1}, "extra"),
+        ({"tests": [{"name": "a", "outcome": "great"}]}, "tests.0.outcome"),
+        ({"artifacts": [{"name": "a", "path": "b", "kind": "rpm", "sha256": "0" * 64, "size": 1}]}, "artifacts.0.path"),
+        ({"artifacts": [{"name": "a", "path": "/b", "kind": "x", "sha256": "0" * 64, "size": 1}]}, "artifacts.0.kind"),
+        ({"tool_seconds": -1}, "tool_seconds"),
+    ],
+)
+def test_what_breaks_the_contract_is_named(tmp_path: Path, change: dict[str, object], where: str) -> None:
+    """So that the author of a role finds it."""
+    with pytest.raises(ExecutorError, match=f"breaks the stage contract at {where}"):
+        read_report(leave(tmp_path, GOOD | change))
+
+
+@given(st.text())
+def test_any_text_is_a_report_or_an_executor_error(text: str) -> None:
+    """Nothing else comes out of reading it."""
+    try:
+        assert isinstance(report._validated(text.encode("utf-8", "surrogatepass")), Report)
+    except ExecutorError:
+        pass
+
+
+def test_ansi_and_control_characters_are_stripped(tmp_path: Path) -> None:
+    """A test name goes into pages, logs and messages."""
+    found = read_report(leave(tmp_path, GOOD | {"reason": "\x1b[31mred\x1b[0m \x07bell", "fault": "package"}))
+
+    assert found.reason == "red bell"
+
+
+def test_a_good_report_is_read(tmp_path: Path) -> None:
+    """All of it."""
+    found = read_report(leave(tmp_path, GOOD))
+
+    assert (found.status, found.outputs, found.fault) == (Status.SUCCESS, {"nvr": "a-1-1"}, Fault.NONE)

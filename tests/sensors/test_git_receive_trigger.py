@@ -1,0 +1,108 @@
+"""The listening: off the bus, into the ledger, then acknowledged."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pika
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from ci_pipeline import store
+from ci_pipeline.intake import Intake
+from ci_pipeline.settings import Settings
+from ci_pipeline.store.tables import Inbound, Outbox
+from sensors.git_receive import GitReceiveSensor
+from sensors.git_receive_trigger import GitReceiveTrigger
+from sqlalchemy import select
+
+from tests.makers import PUSHED, pushed
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def queue(current: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A queue of the test's own, which the settings name."""
+    name = "test-intake"
+    monkeypatch.setenv("CI_PIPELINE_BUS__QUEUE", name)
+    parameters = pika.URLParameters(current.bus.url.get_secret_value())
+    with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
+        channel = connection.channel()
+        channel.queue_declare(name, durable=True)
+        channel.queue_bind(name, "amq.topic", "*.*.*.git.receive")
+        yield name
+        channel.queue_delete(name)
+
+
+def send(current: Settings, *bodies: bytes) -> None:
+    """Publish messages with an independent client."""
+    parameters = pika.URLParameters(current.bus.url.get_secret_value())
+    with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
+        for body in bodies:
+            connection.channel().basic_publish("amq.topic", PUSHED, body)
+
+
+def left_in(current: Settings, queue: str) -> int:
+    """Return how many messages wait in the queue."""
+    parameters = pika.URLParameters(current.bus.url.get_secret_value())
+    with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
+        return connection.channel().queue_declare(queue, passive=True).method.message_count
+
+
+async def listen(rotate_after: float = 0) -> dict[str, int]:
+    """Let the trigger listen until it has taken up something, or it is time."""
+    trigger = GitReceiveTrigger(trigger_run_id="listening", rotate_after=rotate_after)
+    async for event in trigger.run():
+        return event.payload
+    raise AssertionError("the trigger ended without an event")
+
+
+def test_what_arrives_is_recorded_announced_and_acknowledged(current: Settings, queue: str) -> None:
+    """Readable or not. Airflow is away in this test: the queued change waits in the ledger."""
+    send(current, pushed("greeter").raw, pushed("polari").raw, b"not json")
+    payload = asyncio.run(listen())
+    with store.session() as session:
+        states = [row.state for row in session.scalars(select(Inbound).order_by(Inbound.id))]
+        published = {row.event: row.published_at for row in session.scalars(select(Outbox))}
+
+    assert payload == {"messages": 3}
+    assert states == ["queued", "ignored", "dead"]
+    assert set(published) == {"package.queued", "package.ignore"}
+    assert all(published.values())
+    assert left_in(current, queue) == 0
+
+
+def test_a_message_that_could_not_be_recorded_stays_on_the_bus(
+    current: Settings, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger's row comes before the acknowledgement."""
+    send(current, pushed("greeter").raw)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the database is away")
+
+    monkeypatch.setattr(Intake, "record", broken)
+    with pytest.raises(RuntimeError):
+        asyncio.run(listen())
+
+    assert left_in(current, queue) == 1
+
+
+def test_the_trigger_survives_a_trip_through_airflows_database() -> None:
+    """The triggerer makes it again from what it says of itself."""
+    path, arguments = GitReceiveTrigger(trigger_run_id="x", rotate_after=5).serialize()
+
+    assert path == "sensors.git_receive_trigger.GitReceiveTrigger"
+    assert GitReceiveTrigger(**arguments).serialize() == (path, arguments)
+
+
+def test_the_sensor_holds_no_worker() -> None:
+    """It defers at once, and ends when the trigger rotates."""
+    sensor = GitReceiveSensor(task_id="listen")
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({"dag_run": SimpleNamespace(run_id="r")})
+    sensor.rotate({}, {"messages": 0})
+
+    assert deferred.value.trigger.trigger_run_id == "r"
+    assert deferred.value.method_name == "rotate"
