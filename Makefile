@@ -1,0 +1,33 @@
+# Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-stop test lint bench
+
+BIN := .venv/bin
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## install what is missing: system packages, then .venv (the other targets do this themselves)
+	@scripts/setup
+
+demo: setup ## take a packager's push through the whole pipeline on this machine
+	@$(BIN)/ci-pipeline demo
+
+demo-stop: ## stop everything the demo started
+	@if [ -x $(BIN)/ci-pipeline ]; then $(BIN)/ci-pipeline down; else echo "nothing was ever started here"; fi
+
+test: setup ## lint and tests
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=$$?; \
+	$(BIN)/pytest || status=$$?; \
+	exit $$status
+
+lint: setup ## ruff, mypy, import-linter, yamllint, ansible-lint
+	@status=0; \
+	for check in "ruff check" "ruff format --check" "mypy" "lint-imports" "yamllint --strict ." "ansible-lint --offline -q"; do \
+		echo "== $$check"; $(BIN)/$$check || status=1; \
+	done; \
+	exit $$status
+
+bench: ## benchmarks
+	@echo "none yet"
