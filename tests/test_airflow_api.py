@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.errors import AirflowApiError
 from ci_pipeline.settings import Airflow

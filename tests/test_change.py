@@ -1,11 +1,11 @@
 """A change is validated once, at the edge."""
 
 import pytest
-from ci_pipeline.change import Change, canonical_branch, run_id_of
-from ci_pipeline.errors import ChangeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci_pipeline.change import Change, canonical_branch, run_id_of
+from ci_pipeline.errors import ChangeError
 from tests.makers import REV, change
 
 

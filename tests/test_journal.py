@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from ci_pipeline import store
 from ci_pipeline.bus import schemas
 from ci_pipeline.errors import StoreError
@@ -20,9 +21,8 @@ from ci_pipeline.stages import (
     SMOKE_TEST,
     Stage,
 )
-from ci_pipeline.store import images, ledger, leases, outbox, runs
+from ci_pipeline.store import images, leases, ledger, outbox, runs
 from ci_pipeline.store.tables import Run
-
 from tests.makers import new_run, play, pushed, report
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -1,6 +1,7 @@
 """How outcomes add up."""
 
 import pytest
+
 from ci_pipeline.outcome import Status, TestOutcome, is_bad, worst
 
 

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ci_pipeline import rules, settings
-from ci_pipeline.outcome import Status
-from ci_pipeline.stages import FUNCTIONAL_TESTS, INTEGRATION_TESTS, STAGES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci_pipeline import rules, settings
+from ci_pipeline.outcome import Status
+from ci_pipeline.stages import FUNCTIONAL_TESTS, INTEGRATION_TESTS, STAGES
 from tests.makers import change
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import get_origin
 
 import pytest
+from pydantic import BaseModel
+
 from ci_pipeline import settings
 from ci_pipeline.errors import SettingsError
-from pydantic import BaseModel
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_a_missing_file_is_named(config: Path) -> None:
     """And the variable that points to it."""
     config.unlink()
 
-    with pytest.raises(SettingsError, match="no settings file at .*; set CI_PIPELINE_CONFIG"):
+    with pytest.raises(SettingsError, match=r"no settings file at .*; set CI_PIPELINE_CONFIG"):
         settings.load()
 
 
@@ -31,7 +32,7 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
     """The line of the mistake is told."""
     config.write_text("[bus\n")
 
-    with pytest.raises(SettingsError, match="is not valid TOML: .*line 1"):
+    with pytest.raises(SettingsError, match=r"is not valid TOML: .*line 1"):
         settings.load()
 
 

@@ -22,7 +22,6 @@ from ci_pipeline.stages import (
     COMPLETE,
     CONFORMANCE_TESTS,
     GENERATE_IMAGE,
-    INTEGRATION_TESTS,
     SMOKE_TEST,
     STAGES,
     Stage,

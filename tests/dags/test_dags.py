@@ -5,6 +5,7 @@ from types import ModuleType
 
 import pytest
 from airflow.sdk import DAG
+
 from ci_pipeline import settings
 from ci_pipeline.stages import STAGES
 from operators.stage import StageOperator

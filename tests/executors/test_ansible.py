@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.executors.ansible import AnsibleExecutor
 from ci_pipeline.outcome import Status
@@ -85,7 +86,7 @@ def test_the_request_reaches_the_playbook_and_our_secrets_do_not(
     """Package code runs below it."""
     monkeypatch.setenv("CI_PIPELINE_BUS__URL", "amqp://ci:hunter2@127.0.0.1/")
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "hunter2")
-    script = "env > {{ workspace }}/env; echo '{\"status\": \"SUCCESS\"}' > {{ workspace }}/result.json"
+    script = 'env > {{ workspace }}/env; echo \'{"status": "SUCCESS"}\' > {{ workspace }}/result.json'
     write(playbooks, {"ansible.builtin.assert": {"that": "repo == 'greeter'"}}, command(script))
     found = AnsibleExecutor(playbooks=playbooks).run(request(workspace), workspace=workspace)
     environment = (workspace / "env").read_text()
@@ -99,7 +100,7 @@ def test_the_output_is_in_the_log_of_the_task(
     playbooks: Path, workspace: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Line by line, without colours."""
-    write(playbooks, command("echo '{\"status\": \"SUCCESS\"}' > {{ workspace }}/result.json") | {"name": "Build it"})
+    write(playbooks, command('echo \'{"status": "SUCCESS"}\' > {{ workspace }}/result.json') | {"name": "Build it"})
     with caplog.at_level(logging.INFO):
         AnsibleExecutor(playbooks=playbooks).run(request(workspace), workspace=workspace)
 
@@ -128,9 +129,7 @@ def test_cancelling_ends_the_playbook_and_what_it_started(playbooks: Path, works
     assert time.monotonic() - begun < 60
 
 
-def test_a_stage_over_its_limit_is_ended(
-    playbooks: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_over_its_limit_is_ended(playbooks: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the playbook not end itself."""
     monkeypatch.setattr("ci_pipeline.executors.ansible._GRACE_SECONDS", 0)
     write(playbooks, command("sleep 300"))

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.executors.report import Report
 from operators import callbacks
 from operators.stage import StageOperator
-
 from tests.makers import REV
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
+
 from ci_pipeline import store
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.outcome import Fault, Status
@@ -18,7 +19,6 @@ from operators.compose_ostree import ComposeOstreeOperator
 from operators.conformance_tests import ConformanceTestsOperator
 from operators.functional_tests import FunctionalTestsOperator
 from operators.generate_image import GenerateImageOperator
-
 from tests.makers import new_run, play, report
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import pika
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
+from sqlalchemy import select
+
 from ci_pipeline import store
 from ci_pipeline.intake import Intake
 from ci_pipeline.settings import Settings
 from ci_pipeline.store.tables import Inbound, Outbox
 from sensors.git_receive import GitReceiveSensor
 from sensors.git_receive_trigger import GitReceiveTrigger
-from sqlalchemy import select
-
 from tests.makers import PUSHED, pushed
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -1,9 +1,9 @@
 """The compose lease: one run per branch between its compose and the end of its integration tests."""
 
 import pytest
+
 from ci_pipeline import store
 from ci_pipeline.store import leases, runs
-
 from tests.makers import new_run
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -4,12 +4,12 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import func, select
+
 from ci_pipeline import store
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import ledger, runs
 from ci_pipeline.store.tables import Inbound, Revision, Run
-from sqlalchemy import func, select
-
 from tests.makers import REV, change, pushed, received
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -107,9 +107,14 @@ def test_intakes_at_the_same_time_queue_a_change_once(current: Settings) -> None
 
 def test_a_batch_that_fails_leaves_no_trace(current: Settings) -> None:
     """What is not committed is not acknowledged, and comes again."""
-    with pytest.raises(RuntimeError), store.session() as session:
-        ledger.record(session, [pushed()], current)
-        raise RuntimeError
+
+    def crash() -> None:
+        with store.session() as session:
+            ledger.record(session, [pushed()], current)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        crash()
     with store.session() as session:
         left = session.scalar(select(func.count()).select_from(Inbound))
 

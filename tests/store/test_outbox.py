@@ -3,11 +3,11 @@
 import threading
 
 import pytest
+
 from ci_pipeline import store
 from ci_pipeline.errors import BusUnreachable, MessageRejected
 from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
-
 from tests.makers import new_run
 
 pytestmark = pytest.mark.usefixtures("database")

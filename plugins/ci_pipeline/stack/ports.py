@@ -68,7 +68,9 @@ def _holder(port: int) -> str:
     except psutil.AccessDenied:
         connections = []
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        # An unbound socket has an empty tuple for its address.
+        bound = connection.laddr and connection.laddr.port == port
+        if bound and connection.status == psutil.CONN_LISTEN and connection.pid:
             return f"process {connection.pid} ({_name(connection.pid)})"
     return "another program"
 
