@@ -1,0 +1,172 @@
+#!/usr/bin/python
+"""Install the host's packages into a new tree, and make it the shape OSTree wants.
+
+dnf resolves over the base OS, the branch's last good packages and this run's candidate, in a sandbox: scriptlets are
+package code. A candidate that is part of the host has to be what gets installed. Returns `tree` (path) and `installed`
+(NEVRA rows).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from ansible.module_utils.ci_nevra import QUERY, Nevra, parse_query
+from ansible.module_utils.ci_rootbox import RootSandbox
+from ansible.module_utils.ci_sandbox import Sandbox, require
+from ansible.module_utils.ci_stage import InfrastructureError, PackageError, Part, clean, run_module
+from ansible.module_utils.ci_tools import Clock
+from ansible.module_utils.ci_tree import finish
+
+ARGUMENTS: Final[dict[str, Any]] = {
+    "base_repo": {"type": "path", "required": True},
+    "package_set": {"type": "path", "required": True},
+    "package_repo": {"type": "path", "required": True},
+    "install": {"type": "list", "elements": "str", "required": True},
+    "workspace": {"type": "path", "required": True},
+    "limits": {"type": "dict", "required": True},
+}
+HOME: Final = "/builddir"
+TREE: Final = "/tree"
+DBPATH: Final = "/usr/share/rpm"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_MAIN: Final = f"""[main]
+assumeyes=1
+best=1
+cachedir=/tmp/dnf
+gpgcheck=0
+install_weak_deps=0
+installroot={TREE}
+logdir=/var/log
+module_platform_id=platform:atomic
+plugins=0
+reposdir=/nonexistent
+"""
+# What makes dnf's failure one of the packages rather than one of this builder.
+_RESOLUTION: Final = re.compile(r"Problem|No match|Unable to find a match|conflict|scriptlet", re.IGNORECASE)
+# WAL files beside the database would make it a different commit each time, and unreadable in a read-only /usr.
+_NO_WAL: Final = (
+    "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('PRAGMA journal_mode=DELETE').fetchone()[0])"
+)
+
+
+class Installation:
+    """One installation into <workspace>/tree."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        """Take the module's parameters, prepare dnf's configuration."""
+        self.limits: dict[str, Any] = params["limits"]
+        self.workspace = Path(params["workspace"])
+        self.install: list[str] = params["install"]
+        self.tree = self.workspace / "tree"
+        self.repos = {name: Path(params[key]) for name, key in _REPOS.items() if Path(params[key]).is_dir()}
+        self.log = self.workspace / "dnf.log"
+
+    def run(self) -> Part:
+        """Install, check and shape; see the module's docstring."""
+        wrong = [name for name in self.install if not _NAME.fullmatch(name)]
+        if wrong or not self.install:
+            raise InfrastructureError(f"{clean(wrong, 80)} are not names of packages; correct compose.packages")
+        if "candidate" not in self.repos:
+            raise InfrastructureError("the run has no package repository; run the stage build_package first")
+        self.tree.mkdir()
+        self._dnf()
+        installed = self._installed()
+        self._check(installed)
+        finish(self.tree)
+        rows = [[one.name, one.epoch, one.version, one.release, one.arch] for one in installed]
+        return {
+            "tree": str(self.tree),
+            "installed": rows,
+            "artifacts": self._artifacts(),
+            "tool_seconds": Clock.spent(),
+        }
+
+    def _dnf(self) -> None:
+        names = self.workspace / "dnf.conf", self.workspace / "rpmmacros"
+        names[0].write_text(_MAIN + "".join(_section(name) for name in self.repos), encoding="ascii")
+        names[1].write_text(f"%_dbpath {DBPATH}\n", encoding="ascii")
+        readable = {f"{HOME}/dnf.conf": names[0], f"{HOME}/.rpmmacros": names[1]}
+        readable |= {f"/repos/{name}": path for name, path in self.repos.items()}
+        require("dnf")
+        command = ["dnf", f"--config={HOME}/dnf.conf", "--releasever=0", "install", "--", *self.install]
+        with Clock.running():
+            ran = self._sandbox(readable).run(command, self.log)
+        if ran.timed_out:
+            raise InfrastructureError("dnf did not end in the time of the stage", {"artifacts": self._artifacts()})
+        if ran.returncode != 0 or "scriptlet failed" in ran.stdout:
+            kind = PackageError if _RESOLUTION.search(ran.stdout) else InfrastructureError
+            raise kind(f"the tree cannot be composed: {_sentence(ran.stdout)}", {"artifacts": self._artifacts()})
+
+    def _installed(self) -> list[Nevra]:
+        sandbox = self._sandbox({})
+        database = f"{TREE}{DBPATH}/rpmdb.sqlite"
+        for command in (
+            ["/usr/bin/python3", "-I", "-c", _NO_WAL, database],
+            ["rpm", "--root", TREE, "--dbpath", DBPATH, "-qa", "--qf", QUERY],
+        ):
+            with Clock.running():
+                ran = sandbox.run(command)
+            if ran.returncode != 0:
+                raise InfrastructureError(f"the tree's package database cannot be read: {clean(ran.stderr, 200)}")
+        return parse_query(ran.stdout)
+
+    def _check(self, installed: list[Nevra]) -> None:
+        """Raise PackageError when an installed package is another build than the candidate's of the same name."""
+        there = {one.name: one for one in installed}
+        for wanted in self._candidates():
+            found = there.get(wanted.name)
+            if found is not None and found != wanted:
+                raise PackageError(
+                    f"the tree has {found} instead of the candidate {wanted}: raise the candidate's version or release",
+                    {"artifacts": self._artifacts()},
+                )
+
+    def _candidates(self) -> list[Nevra]:
+        repo = self.repos["candidate"]
+        names = sorted(path.name for path in repo.glob("*.rpm") if not path.name.endswith(".src.rpm"))
+        sandbox = Sandbox(self.workspace, self.limits, readable={"/packages": repo}, folder="/packages")
+        command = ["rpm", "--define", "_dbpath /tmp/rpmdb", "-qp", "--nosignature", "--qf", QUERY, *names]
+        with Clock.running():
+            ran = sandbox.run(command)
+        if ran.returncode != 0 or not names:
+            raise PackageError(f"the candidate's packages cannot be read: {clean(ran.stderr, 200) or 'there are none'}")
+        return parse_query(ran.stdout)
+
+    def _sandbox(self, readable: dict[str, Path]) -> RootSandbox:
+        return RootSandbox(self.workspace, self.limits, writable={TREE: self.tree}, readable=readable, folder=HOME)
+
+    def _artifacts(self) -> list[dict[str, str]]:
+        return [{"path": str(self.log), "kind": "log"}]
+
+
+_REPOS: Final = {"base": "base_repo", "set": "package_set", "candidate": "package_repo"}
+
+
+def _section(name: str) -> str:
+    return f"[{name}]\nname={name}\nbaseurl=file:///repos/{name}\n"
+
+
+def _sentence(log: str) -> str:
+    """Return what dnf says is wrong: its problems when it names any, else its last line."""
+    lines = [clean(line) for line in log.splitlines() if line.strip()]
+    telling = [
+        line.lstrip("- ") for line in lines if re.match(r"(?:Error: *\S|Problem|- |No match|.*scriptlet failed)", line)
+    ]
+    return clean("; ".join(telling) if telling else "".join(lines[-1:]) or "dnf said nothing", 400)
+
+
+def compose(params: dict[str, Any]) -> Part:
+    """Install the packages; the tree of a failed installation is removed."""
+    installation = Installation(params)
+    try:
+        return installation.run()
+    except BaseException:
+        shutil.rmtree(installation.tree, ignore_errors=True)
+        raise
+
+
+if __name__ == "__main__":
+    run_module(ARGUMENTS, compose)

@@ -1,0 +1,197 @@
+#!/usr/bin/python
+"""Run a package's functional tests: the `classic` plays of tests/tests*.yml (Standard Test Interface), in the sandbox.
+
+A test sees the candidate installed: its files lie over the builder's /usr, and alone under $TEST_ROOT. $TEST_SUBJECTS
+holds the paths of the run's RPM files, $TEST_ARTIFACTS the folder for results.yml, JUnit files and logs. The play runs
+on localhost inside the sandbox, without network and without root.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ansible.module_utils.ci_results import Test, read_junit, read_results_yml, regular_files, verdict
+from ansible.module_utils.ci_sandbox import Finished, Sandbox, require
+from ansible.module_utils.ci_stage import PackageError, Part, clean, run_module
+from ansible.module_utils.ci_testroot import PACKAGES, ROOT, binary_rpms, over_host, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ARGUMENTS: Final[dict[str, Any]] = {
+    "source": {"type": "path", "required": True},
+    "package_repo": {"type": "path", "required": True},
+    "roles": {"type": "dict", "required": True},
+    "workspace": {"type": "path", "required": True},
+    "limits": {"type": "dict", "required": True},
+}
+NONE: Final = "the package has no functional tests (no tests/tests*.yml)"
+NONE_TAGGED: Final = "the package has no functional tests (no play tagged classic in tests/tests*.yml)"
+_ARTIFACTS: Final = "/artifacts"
+_ROLES: Final = "/sti/roles"
+_SOURCE: Final = "/source"
+_INVENTORY: Final = "/sti/inventory"
+_RECAP: Final = re.compile(r"^\S+\s+: ok=(\d+)\s+changed=\d+\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+_SAID: Final = re.compile(r"^(?:\[ERROR\]|ERROR!|fatal): *(.+)$", re.MULTILINE)
+_KINDS: Final = {".xml": "junit", ".yml": "report", ".log": "log", ".txt": "log"}
+
+
+def run_tests(params: dict[str, Any]) -> Part:
+    """Run all test playbooks; see the module's docstring."""
+    playbooks = find_playbooks(Path(params["source"]))
+    if not playbooks:
+        return {"status": "SKIPPED", "reason": NONE, "outputs": {"total": 0, "failed": 0}}
+    workspace = Path(params["workspace"])
+    sandbox = prepare(params, workspace)
+    try:
+        found = [run_playbook(name, sandbox, workspace) for name in playbooks]
+    except PackageError as error:
+        error.part["artifacts"] = _artifacts(workspace)
+        raise
+    artifacts = _artifacts(workspace)
+    tests = [test for part in found for test in part or []]
+    if not tests:
+        return {
+            "status": "SKIPPED",
+            "reason": NONE_TAGGED,
+            "outputs": {"total": 0, "failed": 0},
+            "artifacts": artifacts,
+        }
+    part = verdict(tests, "functional")
+    if part["outputs"]["total"] == 0:
+        part |= {"status": "SKIPPED", "reason": f"all {len(tests)} functional tests were skipped"}
+    del part["outputs"]["skipped"]
+    return part | {"artifacts": artifacts}
+
+
+def find_playbooks(source: Path) -> list[str]:
+    """Return the names of tests/tests*.yml, where both the folder and the files are real."""
+    folder = source / "tests"
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    found = sorted(path for path in folder.glob("tests*.yml") if path.is_file() and not path.is_symlink())
+    return [path.name for path in found if re.fullmatch(r"[A-Za-z0-9._+-]+", path.name)]
+
+
+def prepare(params: dict[str, Any], workspace: Path) -> Sandbox:
+    """Return the sandbox all playbooks run in."""
+    repo, limits = Path(params["package_repo"]), params["limits"]
+    names = binary_rpms(repo)
+    root = unpack(names, repo, workspace, limits)
+    artifacts, sti = workspace / "artifacts", workspace / "sti"
+    artifacts.mkdir()
+    _write_roles(sti, params["roles"])
+    return Sandbox(
+        workspace,
+        limits,
+        writable={_SOURCE: Path(params["source"]), _ARTIFACTS: artifacts},
+        readable={PACKAGES: repo, ROOT: root, "/sti": sti, **_python()},
+        environment=_environment(names, root),
+        folder=f"{_SOURCE}/tests",
+        extra=over_host(root, workspace),
+    )
+
+
+def _write_roles(sti: Path, roles: dict[str, str]) -> None:
+    for name, text in roles.items():
+        path = sti / "roles" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    line = f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    (sti / "inventory").write_text(f"[classic]\n{line}", encoding="utf-8")
+
+
+def _python() -> dict[str, Path]:
+    """Return the folders of the Python that Ansible runs in, unless it is the system's."""
+    prefixes = {sys.prefix, sys.base_prefix}
+    return {prefix: Path(prefix) for prefix in sorted(prefixes) if not prefix.startswith("/usr")}
+
+
+def _environment(names: Sequence[str], root: Path) -> dict[str, str]:
+    environment = {
+        "ANSIBLE_HOME": "/tmp/ansible",  # noqa: S108
+        "ANSIBLE_LOCAL_TEMP": "/tmp/ansible/tmp",  # noqa: S108
+        "ANSIBLE_REMOTE_TMP": "/tmp/ansible/tmp",  # noqa: S108
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "1",
+        "ANSIBLE_ROLES_PATH": _ROLES,
+        "TEST_ROOT": ROOT,
+        "TEST_SUBJECTS": " ".join(f"{PACKAGES}/{name}" for name in names),
+    }
+    # The builder's linker does not look where Fedora's packages put their libraries.
+    return environment | ({"LD_LIBRARY_PATH": "/usr/lib64"} if (root / "usr" / "lib64").is_dir() else {})
+
+
+def run_playbook(name: str, sandbox: Sandbox, workspace: Path) -> list[Test] | None:
+    """Run one playbook and return its tests; None when no play of it is tagged classic.
+
+    Raises PackageError when Ansible cannot even start it.
+    """
+    stem = name.removesuffix(".yml")
+    artifacts = workspace / "artifacts" / stem
+    artifacts.mkdir()
+    inside = f"{_ARTIFACTS}/{stem}"
+    own = Path(sandbox.writable[_SOURCE]) / "tests" / "inventory"
+    inventory = "inventory" if own.exists() and not own.is_symlink() else _INVENTORY
+    program = Path(sys.prefix) / "bin" / "ansible-playbook"
+    command = [str(program) if program.is_file() else require("ansible-playbook"), "--tags", "classic"]
+    command += ["--inventory", inventory, "--extra-vars", json.dumps({"artifacts": inside}), name]
+    sandbox.environment = {**sandbox.environment, "TEST_ARTIFACTS": inside}
+    ran = sandbox.run(command, workspace / f"{stem}.ansible.log")
+    return judge(name, ran, _reported(artifacts, workspace / "artifacts"))
+
+
+def _reported(folder: Path, root: Path) -> list[Test]:
+    """Return the tests in the result files of one playbook. An unreadable file is an error of its own."""
+    tests: list[Test] = []
+    for path in regular_files(root):
+        if folder not in path.parents or folder.is_symlink():
+            continue
+        try:
+            if path == folder / "results.yml":
+                tests += read_results_yml(path)
+            elif path.suffix == ".xml":
+                cases, claim = read_junit(path)
+                tests += cases + ([_error(path.name, claim)] if claim else [])
+        except PackageError as error:
+            tests.append(_error(clean(path.name, 80), str(error)))
+    return tests
+
+
+def _error(name: str, message: str) -> Test:
+    return {"name": name, "outcome": "error", "seconds": 0.0, "message": message}
+
+
+def judge(name: str, ran: Finished, tests: list[Test]) -> list[Test] | None:
+    """Return the tests, with one named after the playbook when its exit code says what no result file does."""
+    said = clean(next(iter(_SAID.findall(ran.stdout)), "it said nothing"), 300)
+    if ran.timed_out:
+        return [*tests, _error(name, "the test playbook was stopped: it took longer than the stage may")]
+    recap = _RECAP.findall(ran.stdout)
+    if ran.returncode != 0 and not tests and not recap:
+        raise PackageError(f"tests/{name} cannot be run by Ansible: {said}")
+    if ran.returncode != 0 and all(test["outcome"] in {"passed", "skipped"} for test in tests):
+        return [*tests, {"name": name, "outcome": "failed", "seconds": 0.0, "message": said}]
+    if not tests:
+        ran_something = any(int(ok) for ok, _, _ in recap)
+        return [{"name": name, "outcome": "passed", "seconds": 0.0, "message": ""}] if ran_something else None
+    return tests
+
+
+def _artifacts(workspace: Path) -> list[dict[str, str]]:
+    """Return what the tests left, and Ansible's own logs."""
+    found = [{"path": str(path), "kind": "log"} for path in sorted(workspace.glob("*.ansible.log"))]
+    root = workspace / "artifacts"
+    kept = [path for path in regular_files(root) if path.suffix in _KINDS]
+    return found + [
+        {"path": str(path), "kind": _KINDS[path.suffix], "name": str(path.relative_to(root))} for path in kept
+    ]
+
+
+if __name__ == "__main__":
+    run_module(ARGUMENTS, run_tests)

@@ -1,0 +1,144 @@
+"""A dist-git repository, fetched with a git that obeys nothing but this module: no hooks, no prompts, no submodules."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ansible.module_utils.ci_sandbox import require
+from ansible.module_utils.ci_stage import InfrastructureError, PackageError, StageError, clean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What git-receive calls rawhide is any of these in dist-git, over the years.
+_RAWHIDE: Final = ("rawhide", "main", "master")
+_PROTOCOLS: Final = "file:https:http:ssh:git"
+_REV: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_BRANCH: Final = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock$))[A-Za-z0-9][A-Za-z0-9._/-]*")
+_MISSING: Final = re.compile(
+    r"does not exist|not found|does not appear to be a git repository|error: 404", re.IGNORECASE
+)
+_NETWORK: Final = re.compile(
+    r"could not resolve|connection|timed out|unable to connect|permission denied", re.IGNORECASE
+)
+_PASSED_ON: Final = ("PATH", "HOME", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy")
+_CONFIG: Final = """[core]
+\thooksPath = /dev/null
+\tfsmonitor = false
+[safe]
+\tdirectory = *
+[submodule]
+\trecurse = false
+[fetch]
+\tfsckObjects = false
+[gc]
+\tauto = 0
+[advice]
+\tdetachedHead = false
+"""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the stages need of the commit: `commits` counts it and all before it; `time` is ISO 8601."""
+
+    commits: int
+    subject: str
+    time: str
+
+
+@dataclass
+class Clone:
+    """A bare clone below `folder`; `name` (namespace/repo) is what error messages call it."""
+
+    folder: Path
+    url: str
+    name: str
+    seconds: float
+
+    @property
+    def path(self) -> Path:
+        """The bare repository."""
+        return self.folder / "dist-git.git"
+
+    def fetch(self) -> None:
+        """Clone. Raises PackageError when there is no such repository, InfrastructureError for anything else."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "gitconfig").write_text(_CONFIG, encoding="ascii")
+        run = self._run("clone", "--quiet", "--bare", "--no-local", "--", self.url, str(self.path))
+        if run.returncode != 0:
+            raise self._clone_error(run.stderr)
+
+    def check(self, rev: str, branch: str) -> None:
+        """Check that `rev` is a commit of `branch`. Raises PackageError with what is wrong."""
+        if not _REV.fullmatch(rev):
+            raise PackageError(f"{clean(rev, 80)!r} is not a full commit id")
+        if not _BRANCH.fullmatch(branch):
+            raise PackageError(f"{clean(branch, 80)!r} is not a branch name")
+        if self._git("cat-file", "-t", rev).stdout.strip() != "commit":
+            raise PackageError(f"{self.name} has no commit {rev}; was it pushed?")
+        heads = [head for head in self._heads(branch) if self._ok("rev-parse", "--verify", "--quiet", head)]
+        if not heads:
+            raise PackageError(f"{self.name} has no branch {branch}")
+        if not any(self._ok("merge-base", "--is-ancestor", rev, head) for head in heads):
+            raise PackageError(f"commit {rev} of {self.name} is not on branch {branch}")
+
+    def checkout(self, rev: str, tree: Path) -> None:
+        """Write the commit's files into `tree`, without any trace of git. Symlinks stay what they are."""
+        tree.mkdir()
+        run = self._git(f"--work-tree={tree}", "checkout", "--quiet", "--force", "--detach", rev)
+        if run.returncode != 0:
+            raise InfrastructureError(f"commit {rev} of {self.name} cannot be checked out: {clean(run.stderr, 200)}")
+
+    def describe(self, rev: str) -> Commit:
+        """Return count, subject and time of the commit."""
+        count = self._git("rev-list", "--count", rev).stdout.strip()
+        time, _, subject = self._git("log", "-1", "--no-show-signature", "--format=%cI%n%s", rev).stdout.partition("\n")
+        return Commit(int(count), clean(subject, 200), time)
+
+    def _heads(self, branch: str) -> list[str]:
+        names = _RAWHIDE if branch in _RAWHIDE else (branch,)
+        return [f"refs/heads/{name}" for name in names]
+
+    def _ok(self, *arguments: str) -> bool:
+        return self._git(*arguments).returncode == 0
+
+    def _git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run(f"--git-dir={self.path}", *arguments)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [require("git"), *arguments]
+        try:
+            return subprocess.run(
+                command,
+                capture_output=True,
+                check=False,
+                encoding="utf-8",
+                errors="replace",
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                timeout=self.seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InfrastructureError(f"git took more than {self.seconds:.0f} seconds for {self.name}") from error
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        return kept | {
+            "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
+            "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C",
+        }
+
+    def _clone_error(self, stderr: str) -> StageError:
+        said = clean(stderr, 300)
+        if _MISSING.search(stderr) and not _NETWORK.search(stderr):
+            return PackageError(f"there is no repository {self.name} in dist-git ({said})")
+        return InfrastructureError(f"{self.name} cannot be cloned from dist-git: {said}")

@@ -1,0 +1,41 @@
+"""The sandbox for what has to look like root: installing packages into a tree, whose scriptlets are package code.
+
+Everything the sandbox of a build takes away stays away (network, processes, files of the builder). Left is the
+ownership of files and chroot, which rpm cannot do without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from ansible.module_utils.ci_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CAPABILITIES: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID", "SYS_CHROOT")
+
+
+class RootSandbox(Sandbox):
+    """A sandbox whose program is root inside: the builder's without its powers, or the caller in a namespace."""
+
+    @property
+    def uid(self) -> int:
+        """The user id outside: nothing changes hands."""
+        return os.geteuid()
+
+    def _namespaces(self) -> list[str]:
+        base = ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "builder", "--cap-drop", "ALL"]
+        base += [word for name in ("pid", "net", "ipc", "uts") for word in (f"--unshare-{name}",)]
+        base += [word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}")]
+        return base if os.geteuid() == 0 else [*base, "--unshare-user", "--uid", "0", "--gid", "0"]
+
+    def _limited(self) -> list[str]:
+        size = int(self.limits["disk_mb"]) << 20
+        return ["prlimit", f"--cpu={int(self.limits['seconds'])}", f"--fsize={size}", "--core=0", "--"]
+
+    @contextlib.contextmanager
+    def _owned(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,219 @@
+"""The sandbox: the one way package code (a spec, a build, a test) runs on a builder.
+
+Bubblewrap gives it no network, its own processes, a read-only /usr, a private /tmp and home, and only the folders named
+here. As root the program inside gets a user id of its own, one that owns nothing else on the host, so limits on
+processes count for this run alone and files of root stay unreadable; without root a user namespace does the same with
+the caller's id. Folders appear under fixed paths inside, so that it works wherever the workspace lies (below /root
+too).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ansible.module_utils.ci_stage import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+HOME: Final = "/builddir"
+# systemd's range for dynamic users: Debian and Fedora give these to no account.
+_FIRST_UID: Final = 61184
+_UIDS: Final = 4336
+_USER_NS_UID: Final = 1000
+_ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "rpm", "xdg")
+_LOG_TAIL: Final = 64 * 1024
+_ISOLATE: Final = ("pid", "net", "ipc", "uts", "cgroup-try")
+_ROOT_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")  # only until setpriv has dropped to the user
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command in the sandbox ended. `returncode` as subprocess has it; `timed_out`: its wall time ran out."""
+
+    returncode: int
+    timed_out: bool
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class Sandbox:
+    """What one run in the sandbox may see and use.
+
+    `writable` and `readable` map paths inside to folders outside; `limits` has `seconds`, `memory_mb`, `disk_mb`,
+    `processes` as in the request. `workspace` picks the user id. `extra` are bwrap arguments, for what the two maps
+    cannot say.
+    """
+
+    workspace: Path
+    limits: Mapping[str, Any]
+    writable: Mapping[str, Path] = field(default_factory=dict)
+    readable: Mapping[str, Path] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: str = HOME
+    extra: Sequence[str] = ()
+
+    def run(self, command: Sequence[str], log: Path | None = None) -> Finished:
+        """Run the command and wait; its output goes to `log` when given, else it is returned (its last 64 kB).
+
+        Raises InfrastructureError when bubblewrap or a tool it needs is not installed.
+        """
+        scratch = log or self.workspace / ".sandbox.out"
+        errors = self.workspace / ".sandbox.err"
+        with self._owned(), contextlib.ExitStack() as files:
+            out = files.enter_context(scratch.open("wb")).fileno()
+            err = subprocess.STDOUT if log else files.enter_context(errors.open("wb")).fileno()
+            code, timed_out = self._wait([*self.arguments(), *command], out, err)
+        finished = Finished(code, timed_out, tail(scratch), "" if log else tail(errors))
+        if not log:
+            scratch.unlink()
+            errors.unlink()
+        return finished
+
+    def arguments(self) -> list[str]:
+        """Return the command line up to the command itself."""
+        return [require("bwrap"), *self._namespaces(), *self._files(), *self._environment(), "--", *self._limited()]
+
+    @property
+    def uid(self) -> int:
+        """The user and group id outside: one of a range that no account has, the same for all of one workspace."""
+        return _FIRST_UID + zlib.crc32(str(self.workspace).encode()) % _UIDS if os.geteuid() == 0 else os.geteuid()
+
+    def _namespaces(self) -> list[str]:
+        base = ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "builder", "--cap-drop", "ALL"]
+        base += [f"--unshare-{name}" for name in _ISOLATE]
+        if os.geteuid() == 0:
+            return base + [word for name in _ROOT_CAPABILITIES for word in ("--cap-add", name)]
+        return [*base, "--unshare-user", "--uid", str(_USER_NS_UID), "--gid", str(_USER_NS_UID)]
+
+    def _files(self) -> list[str]:
+        words = [word for path in ("/etc", "/opt", "/var") for word in shared_folder(path)]
+        words += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/usr", "/usr"]
+        for folder in (HOME, "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
+            words += ["--perms", "1777", "--tmpfs", folder]
+        for name in ("bin", "sbin", "lib", "lib64"):
+            words += _like_host(f"/{name}")
+        for name in _ETC:
+            words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+        for name, path in self._accounts().items():
+            words += ["--ro-bind", str(path), f"/etc/{name}"]
+        words += self.extra
+        for option, folders in (("--ro-bind", self.readable), ("--bind", self.writable)):
+            for inside, outside in folders.items():
+                words += [*_parents(inside), option, str(outside), inside]
+        return [*words, "--chdir", self.folder]
+
+    def _accounts(self) -> dict[str, Path]:
+        uid = self.uid if os.geteuid() == 0 else _USER_NS_UID
+        texts = {
+            "passwd": f"root:x:0:0::/:/usr/sbin/nologin\nbuilder:x:{uid}:{uid}::{HOME}:/bin/sh\n",
+            "group": f"root:x:0:\nbuilder:x:{uid}:\n",
+            "hosts": "127.0.0.1 localhost builder\n",
+            "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+        }
+        folder = self.workspace / ".sandbox.etc"
+        folder.mkdir(exist_ok=True)
+        paths = {name: folder / name for name in texts}
+        for name, path in paths.items():
+            path.write_text(texts[name], encoding="ascii")
+            path.chmod(0o644)
+        return paths
+
+    def _environment(self) -> list[str]:
+        fixed = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": HOME,
+            "LANG": "C.UTF-8",
+            "USER": "builder",
+            "TZ": "UTC",
+        }
+        return [word for name, value in {**fixed, **self.environment}.items() for word in ("--setenv", name, value)]
+
+    def _limited(self) -> list[str]:
+        seconds, size = int(self.limits["seconds"]), int(self.limits["disk_mb"]) << 20
+        words = [
+            "prlimit",
+            f"--nproc={int(self.limits['processes'])}",
+            f"--cpu={seconds}",
+            f"--fsize={size}",
+            "--core=0",
+        ]
+        # Not the address space: Go, Java and sanitizers reserve far more of it than they use.
+        words += [f"--data={int(self.limits['memory_mb']) << 20}", "--nofile=4096", "--"]
+        if os.geteuid() != 0:
+            return words
+        drop = ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+        return [*words, "setpriv", "--reuid", str(self.uid), "--regid", str(self.uid), *drop, "--"]
+
+    @contextlib.contextmanager
+    def _owned(self) -> Iterator[None]:
+        """Give the writable folders to the user inside, and take them back, so that nothing outside stays theirs."""
+        chown_trees(self.writable.values(), self.uid)
+        try:
+            yield
+        finally:
+            chown_trees(self.writable.values(), os.geteuid())
+
+    def _wait(self, command: Sequence[str], out: int, err: int) -> tuple[int, bool]:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
+        try:
+            return process.wait(timeout=float(self.limits["seconds"])), False
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL, True
+        finally:
+            # Killing bwrap ends the first process of its namespace, and with it everything inside.
+            process.kill()
+            process.wait()
+
+
+def shared_folder(inside: str) -> list[str]:
+    """Return arguments that make a folder all may enter: those bwrap makes by itself are for their owner alone."""
+    return ["--perms", "0755", "--dir", inside]
+
+
+def _parents(inside: str) -> list[str]:
+    above = [str(path) for path in reversed(Path(inside).parents)][1:]
+    return [word for path in above if not path.startswith("/usr") for word in shared_folder(path)]
+
+
+def _like_host(path: str) -> list[str]:
+    """Return arguments that make /bin and its like a symlink into /usr or a folder, as on this host."""
+    host = Path(path)
+    if host.is_symlink():
+        return ["--symlink", str(host.readlink()), path]
+    return ["--ro-bind", path, path] if host.is_dir() else []
+
+
+def chown_trees(folders: Any, uid: int) -> None:
+    """Give whole trees to a user and group, without following symlinks. Nothing to do without root."""
+    if os.geteuid() != 0:
+        return
+    for top in folders:
+        os.lchown(top, uid, uid)
+        for folder, names, files in os.walk(top):
+            for name in names + files:
+                os.lchown(Path(folder, name), uid, uid)
+
+
+def require(tool: str) -> str:
+    """Return the tool's path; raise InfrastructureError, naming it, when it is not installed."""
+    path = shutil.which(tool)
+    if path is None:
+        raise InfrastructureError(f"{tool} is not installed on this builder; install it")
+    return path
+
+
+def tail(path: Path, size: int = _LOG_TAIL) -> str:
+    """Return the last `size` bytes of a file as text."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode("utf-8", "replace")

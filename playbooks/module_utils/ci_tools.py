@@ -1,0 +1,108 @@
+"""Run the tools of the host stages (ostree, mke2fs, QEMU's) and add up the time spent in them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, Final
+
+from ansible.module_utils.ci_sandbox import require
+from ansible.module_utils.ci_stage import InfrastructureError, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
+
+
+class Clock:
+    """Wall time in seconds that a module spent in tools; the rest of its time is our own overhead."""
+
+    seconds = 0.0
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Iterator[None]:
+        """Count the time of the block."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            cls.seconds += time.monotonic() - started
+
+    @classmethod
+    def spent(cls) -> float:
+        """Return the seconds so far, as `tool_seconds` wants them."""
+        return round(cls.seconds, 3)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 600,
+) -> subprocess.CompletedProcess[str]:
+    """Run a tool and return how it ended, with its output as text.
+
+    Raises InfrastructureError when it cannot run or hangs.
+    """
+    program = require(str(command[0]))
+    try:
+        with Clock.running():
+            return subprocess.run(
+                [program, *command[1:]],
+                cwd=cwd,
+                env=_ENVIRONMENT | dict(environment or {}),
+                timeout=timeout,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise InfrastructureError(f"{command[0]} did not end within {timeout:.0f} seconds") from error
+
+
+def output(
+    command: Sequence[str | Path], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> str:
+    """Run a tool that has to succeed and return its standard output. Raises InfrastructureError with its last words."""
+    ran = run(command, cwd=cwd, environment=environment)
+    if ran.returncode != 0:
+        words = " ".join(str(word) for word in command[:3])
+        raise InfrastructureError(f"{words} failed: {last_line(ran.stderr or ran.stdout)}")
+    return ran.stdout
+
+
+def as_root(command: Sequence[str | Path]) -> list[str | Path]:
+    """Return the command, in a user namespace where the caller looks like root when it is not root."""
+    return list(command) if os.geteuid() == 0 else ["unshare", "--map-root-user", *command]
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return clean(lines[-1], 300) if lines else "it said nothing"
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file for the block; another process with the same lock waits. The file stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def switch_link(link: Path, target: str) -> None:
+    """Make `link` a symlink to `target` in one step, whether it existed or not."""
+    scratch = link.with_name(f".{link.name}.{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    scratch.symlink_to(target)
+    scratch.replace(link)

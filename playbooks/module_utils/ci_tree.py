@@ -1,0 +1,76 @@
+"""Give an installed tree the shape of an OSTree commit: /etc in /usr, /var empty, links for the rest.
+
+The tree is written by package code: what looks like a folder may be a symlink to the builder's files, so nothing is
+touched before all folders used here have been seen to be real.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING, Final
+
+from ansible.module_utils.ci_stage import InfrastructureError, PackageError, clean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Names at the top and below /usr that belong to the machine, not to the commit.
+_LINKS: Final = {
+    "home": "var/home",
+    "media": "run/media",
+    "mnt": "var/mnt",
+    "opt": "var/opt",
+    "root": "var/roothome",
+    "srv": "var/srv",
+    "usr/local": "../var/usrlocal",
+}
+_EMPTIED: Final = ("dev", "proc", "run", "sys", "tmp", "var", "boot")
+_REAL: Final = (*_LINKS, *_EMPTIED, "etc", "sysroot", "usr/lib/modules", "usr/share/rpm")
+
+
+def finish(tree: Path) -> None:
+    """Shape the tree in place.
+
+    Raises PackageError when a package replaced a folder of the system by something else, or has files where a host's
+    own data lives; InfrastructureError when the base has no kernel.
+    """
+    for name in _REAL:
+        _require_real(tree, name)
+    for name in _EMPTIED:
+        _empty(tree / name)
+    for name, target in _LINKS.items():
+        _link(tree, name, target)
+    if (tree / "usr" / "etc").exists():
+        raise PackageError("a package has files in /usr/etc; they belong in /etc")
+    (tree / "etc").rename(tree / "usr" / "etc")
+    (tree / "ostree").symlink_to("sysroot/ostree")
+    if not list((tree / "usr" / "lib" / "modules").glob("*/vmlinuz")):
+        raise InfrastructureError("the tree has no kernel; add the package host-base to compose.packages")
+
+
+def _require_real(tree: Path, name: str) -> None:
+    path = tree
+    for part in name.split("/"):
+        path /= part
+        if not os.path.lexists(path):
+            raise InfrastructureError(f"the tree has no /{name}; add the package host-base to compose.packages")
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            raise PackageError(f"a package replaced the folder /{path.relative_to(tree)} by something else")
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _link(tree: Path, name: str, target: str) -> None:
+    inside = sorted(path.name for path in (tree / name).iterdir())
+    if inside:
+        raise PackageError(f"a package has files in /{name}, which is the host's own: {clean(', '.join(inside), 120)}")
+    (tree / name).rmdir()
+    (tree / name).symlink_to(target)

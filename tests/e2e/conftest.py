@@ -1,0 +1,130 @@
+"""The whole pipeline on real servers and tools: a stack of the tests' own, a dist-git, and an independent listener."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+
+from ci_pipeline import settings, store
+from ci_pipeline.cli.bring_up import bring_up
+from ci_pipeline.stack import down
+from tests.distgit import DistGit
+
+EVENTS = "#.ci.pipeline.#"
+# A stage may take long on a busy machine; a run that has not ended by then never will.
+RUN_SECONDS = 420
+
+
+class Bus:
+    """A client of the bus that knows nothing of the pipeline's code: it publishes, and keeps all that is announced."""
+
+    def __init__(self, url: str) -> None:
+        self._parameters = pika.URLParameters(url)
+        self._arrived = threading.Condition()
+        self._messages: list[dict[str, Any]] = []
+        self._connection = pika.BlockingConnection(self._parameters)
+        channel = self._connection.channel()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, "amq.topic", EVENTS)
+        channel.basic_consume(queue, self._keep, auto_ack=True)
+        self._listener = threading.Thread(target=channel.start_consuming, daemon=True)
+        self._listener.start()
+        self._channel = channel
+
+    def _keep(self, _channel: object, method: Any, properties: Any, body: bytes) -> None:
+        with self._arrived:
+            headers = dict(properties.headers or {})
+            self._messages.append({"topic": method.routing_key, "headers": headers, "body": json.loads(body)})
+            self._arrived.notify_all()
+
+    def publish(self, topic: str, body: bytes) -> None:
+        """Publish a message as any program would."""
+        with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish("amq.topic", topic, body, mandatory=True)
+
+    def of(self, rev: str) -> list[dict[str, Any]]:
+        """Return what was announced about a revision so far."""
+        with self._arrived:
+            return [message for message in self._messages if message["body"]["rev"] == rev]
+
+    def wait_for(self, event: str, rev: str, *, seconds: float = RUN_SECONDS) -> list[dict[str, Any]]:
+        """Return what was announced about a revision, once an event is among it."""
+        topic = f"org.centos.prod.ci.pipeline.{event}"
+        with self._arrived:
+            found = self._arrived.wait_for(
+                lambda: any(m["topic"] == topic and m["body"]["rev"] == rev for m in self._messages), timeout=seconds
+            )
+        heard = [message["topic"] for message in self.of(rev)]
+
+        assert found, f"no {event} of {rev} in {seconds} s; heard {heard}"
+
+        return self.of(rev)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._connection.add_callback_threadsafe(self._channel.stop_consuming)
+        self._listener.join(timeout=10)
+        self._connection.close()
+
+
+@pytest.fixture(scope="session")
+def distgit() -> Iterator[DistGit]:
+    """An empty dist-git."""
+    folder = Path(tempfile.mkdtemp(prefix="dist-git-"))
+    yield DistGit(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def pipeline(distgit: DistGit) -> Iterator[settings.Settings]:
+    """The whole pipeline, up and listening, on this dist-git."""
+    before = os.environ["CI_PIPELINE_STATE"]
+    state = Path(tempfile.mkdtemp(prefix="ci-pipeline-e2e-"))
+    os.environ["CI_PIPELINE_STATE"] = str(state)
+    try:
+        bring_up(progress=print, extra_env={"CI_PIPELINE_DIST_GIT__URL": distgit.url})
+        yield settings.load()
+    finally:
+        down()
+        os.environ["CI_PIPELINE_STATE"] = before
+        settings.current.cache_clear()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_pipeline(pipeline: settings.Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The database and the folders these tests look at are the pipeline's."""
+    monkeypatch.setenv("CI_PIPELINE_STATE", str(pipeline.state))
+    settings.current.cache_clear()
+    yield
+    settings.current.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def bus(pipeline: settings.Settings) -> Iterator[Bus]:
+    """A listener that hears everything from before the first push."""
+    client = Bus(pipeline.bus.url.get_secret_value())
+    yield client
+    client.close()
+
+
+def wait_until(true: Any, *, seconds: float, what: str) -> Any:
+    """Return what `true()` returns once it is not falsy."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with store.session() as session:
+            if found := true(session):
+                return found
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s: {what}")

@@ -1,0 +1,243 @@
+"""A change goes all the way through, and a bad one moves nothing."""
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from ci_pipeline import store
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import runs
+from ci_pipeline.store.tables import Image, Run
+from tests.distgit import DistGit, package
+from tests.e2e.conftest import Bus
+
+RECEIVE = "org.fedoraproject.prod.git.receive"
+PREFIX = "org.centos.prod.ci.pipeline."
+IN_ORDER = [
+    "package.queued",
+    "package.running",
+    "package.complete",
+    "package.test.functional.queued",
+    "package.test.functional.running",
+    "package.test.functional.complete",
+    "compose.running",
+    "compose.complete",
+    "compose.test.integration.queued",
+    "compose.test.integration.running",
+    "compose.test.integration.complete",
+    "image.running",
+    "image.complete",
+    "image.test.smoke.running",
+    "image.test.smoke.complete",
+    "complete",
+]
+
+
+def run_tool(*argv: str | Path) -> str:
+    """Run a tool and return what it prints."""
+    return subprocess.run(list(map(str, argv)), check=True, capture_output=True, text=True).stdout.strip()
+
+
+def push(bus: Bus, recorded: Path, repo: str, rev: str, branch: str = "f26") -> None:
+    """Announce a push in the very form that was recorded on Fedora's bus, as an archive returns it."""
+    message = json.loads((recorded / f"{RECEIVE}.json").read_text())
+    path = f"/srv/git/repositories/rpms/{repo}.git"
+    message["msg"]["commit"] |= {"repo": repo, "rev": rev, "branch": branch, "path": path}
+    bus.publish(RECEIVE, json.dumps(message).encode())
+
+
+def folder_of(pipeline: Settings, branch: str = "f26") -> Path:
+    """Return where a branch keeps its artifacts."""
+    return pipeline.artifacts.folder / "fedora-atomic" / branch
+
+
+def run_of(rev: str) -> Run:
+    """Return the run of a revision."""
+    with store.session() as session:
+        return session.scalars(select(Run).where(Run.rev == rev)).one()
+
+
+@pytest.fixture(scope="session")
+def good(bus: Bus, distgit: DistGit) -> list[dict[str, Any]]:
+    """All that was announced about a good change."""
+    rev = distgit.commit("greeter", package("greeter", "1.0"))
+    push(bus, Path(__file__).parents[1] / "data" / "messages", "greeter", rev)
+    return bus.wait_for("complete", rev)
+
+
+def body(messages: list[dict[str, Any]], event: str) -> dict[str, str]:
+    """Return the body of an event."""
+    return next(message["body"] for message in messages if message["topic"] == PREFIX + event)
+
+
+def test_every_event_is_announced_once_and_in_order(good: list[dict[str, Any]]) -> None:
+    """Conformance has no cluster here: it is skipped, and says nothing."""
+    assert [message["topic"].removeprefix(PREFIX) for message in good] == IN_ORDER
+    assert {message["body"]["status"] for message in good} == {"SUCCESS"}
+
+
+def test_the_messages_have_exactly_the_recorded_keys(good: list[dict[str, Any]], recorded: Path) -> None:
+    """As an independent client got them from the broker."""
+    for message in good:
+        example = json.loads((recorded / f"{message['topic']}.json").read_text())["msg"]
+
+        assert message["body"].keys() == example.keys(), message["topic"]
+        assert all(isinstance(value, str) for value in message["body"].values())
+        assert message["body"]["topic"] == message["topic"]
+
+
+def test_what_is_known_is_said_in_the_contracts_form(good: list[dict[str, Any]]) -> None:
+    """NVRs, revisions, URLs, and what is not known yet."""
+    rev = good[0]["body"]["rev"]
+    compose_rev = body(good, "complete")["compose_rev"]
+
+    assert body(good, "package.running")["nvr"] == ""
+    assert body(good, "package.complete")["original_spec_nvr"] == "greeter-1.0-1.fc26"
+    assert body(good, "package.complete")["nvr"] == f"greeter-1.0-1.1.{rev[:7]}.fc26"
+    assert body(good, "compose.running")["compose_rev"] == "''"
+    assert re.fullmatch("[0-9a-f]{64}", compose_rev)
+    assert body(good, "image.complete")["image_name"] == f"fedora-atomic-26.1-{compose_rev[:15]}.qcow2"
+    assert body(good, "compose.complete")["compose_url"].endswith("/fedora-atomic/f26/ostree")
+    assert body(good, "package.test.functional.running")["package_url"].endswith("/f26/repo/greeter_repo/")
+    assert body(good, "complete")["CI_NAME"] == "ci-pipeline-f26"
+
+
+def test_the_rpm_is_real(good: list[dict[str, Any]], pipeline: Settings) -> None:
+    """In the run's own repository, which `package_url` points to."""
+    nvr = body(good, "package.complete")["nvr"]
+    repo = folder_of(pipeline) / "repo" / "greeter_repo"
+    (rpm,) = repo.rglob("*.noarch.rpm")
+
+    assert run_tool("rpm", "-qp", "--qf", "%{name}-%{version}-%{release}", rpm) == nvr
+    assert "/usr/bin/greeter" in run_tool("rpm", "-qlp", rpm).splitlines()
+    assert (repo / "repodata" / "repomd.xml").is_file()
+
+
+def test_the_commit_is_real_and_the_ref_points_to_it(good: list[dict[str, Any]], pipeline: Settings) -> None:
+    """It holds the package, and its first version."""
+    repo = folder_of(pipeline) / "ostree"
+    compose_rev = body(good, "complete")["compose_rev"]
+
+    assert run_tool("ostree", f"--repo={repo}", "rev-parse", body(good, "complete")["ref"]) == compose_rev
+    assert "26.1" in run_tool("ostree", f"--repo={repo}", "show", "--print-metadata-key=version", compose_rev)
+    assert "greeter" in run_tool("ostree", f"--repo={repo}", "ls", compose_rev, "/usr/bin/greeter")
+    assert "no errors found" in run_tool("ostree", f"--repo={repo}", "fsck")
+
+
+def test_the_image_is_real_and_is_what_the_datahub_says(good: list[dict[str, Any]], pipeline: Settings) -> None:
+    """A qcow2 with the stored checksum; `latest` points to it."""
+    name = body(good, "image.complete")["image_name"]
+    path = folder_of(pipeline) / "images" / name
+    described = json.loads(run_tool("qemu-img", "info", "--output=json", path))
+    with store.session() as session:
+        image = session.scalars(select(Image).where(Image.name == name)).one()
+
+    assert described["format"] == "qcow2"
+    assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert image.smoke_passed_at is not None
+    assert (path.parent / "latest.qcow2").resolve() == path
+
+
+def test_every_stage_has_a_result_and_conformance_is_skipped_with_its_reason(good: list[dict[str, Any]]) -> None:
+    """A skip never reads as a pass."""
+    run = run_of(good[0]["body"]["rev"])
+    with store.session() as session:
+        results = runs.latest_results(session, run.id)
+        booted = results["smoke_test"].outputs["booted_rev"]
+
+    assert [results[name].status for name in results] == ["SUCCESS"] * 6 + ["SKIPPED"]
+    assert 'conformance.cluster = "none"' in results["conformance_tests"].reason
+    assert booted == body(good, "complete")["compose_rev"]
+
+
+def test_package_tests_are_stored_one_by_one(good: list[dict[str, Any]]) -> None:
+    """Those of the package and those of the host."""
+    run = run_of(good[0]["body"]["rev"])
+    with store.session() as session:
+        results = runs.latest_results(session, run.id)
+        functional = {test.name: test.outcome for test in results["functional_tests"].tests}
+        integration = {test.outcome for test in results["integration_tests"].tests}
+
+    assert functional == {"says-hello": "passed"}
+    assert integration == {"passed"}
+
+
+def test_the_same_push_again_starts_no_second_run(
+    good: list[dict[str, Any]], bus: Bus, recorded: Path, distgit: DistGit
+) -> None:
+    """It is a duplicate; what comes behind it is taken up as ever."""
+    rev = good[0]["body"]["rev"]
+    push(bus, recorded, "greeter", rev)
+    push(bus, recorded, "polari", "8073b99c61e58abb8fbcd60cf8ea518d184d0108")
+    bus.wait_for("package.ignore", "8073b99c61e58abb8fbcd60cf8ea518d184d0108", seconds=60)
+
+    assert bus.of(rev) == good
+    assert run_of(rev).number == 1
+
+
+@pytest.mark.usefixtures("good")
+def test_a_package_whose_check_fails_moves_nothing(
+    bus: Bus, recorded: Path, distgit: DistGit, pipeline: Settings
+) -> None:
+    """FAILURE, with the reason; the branch's ref, its packages and its images stay as they were."""
+    folder = folder_of(pipeline)
+
+    def state() -> list[str]:
+        ref = run_tool("ostree", f"--repo={folder / 'ostree'}", "rev-parse", "fedora/f26/x86_64/atomic-host")
+        packages = sorted(rpm.name for rpm in (folder / "repo" / "last-good").resolve().rglob("*.rpm"))
+        return [ref, *packages, *sorted(image.name for image in (folder / "images").iterdir())]
+
+    before = state()
+    rev = distgit.commit("greeter", package("greeter", "1.1", check="echo greeting is rude; exit 1"))
+    push(bus, recorded, "greeter", rev)
+    messages = bus.wait_for("complete", rev)
+    run = run_of(rev)
+
+    assert [message["topic"].removeprefix(PREFIX) for message in messages] == [*IN_ORDER[:3], "complete"]
+    assert [message["body"]["status"] for message in messages] == ["SUCCESS", "SUCCESS", "FAILURE", "FAILURE"]
+    assert body(messages, "complete")["original_spec_nvr"] == "greeter-1.1-1.fc26"
+    assert run.reason.startswith("build_package: %check failed")
+    assert state() == before
+
+
+@pytest.mark.usefixtures("good")
+def test_failing_functional_tests_of_a_gating_package_stop_before_the_compose(
+    bus: Bus, recorded: Path, distgit: DistGit
+) -> None:
+    """UNSTABLE, with the name of the test."""
+    rev = distgit.commit("greeter", package("greeter", "1.2", run="'false'"))
+    push(bus, recorded, "greeter", rev)
+    messages = bus.wait_for("complete", rev)
+
+    assert [message["topic"].removeprefix(PREFIX) for message in messages] == [*IN_ORDER[:6], "complete"]
+    assert messages[-1]["body"]["status"] == "UNSTABLE"
+    assert "says-hello" in run_of(rev).reason
+
+
+@pytest.mark.usefixtures("good")
+def test_an_opt_in_package_is_reported_and_goes_on_without_an_image(
+    bus: Bus, recorded: Path, distgit: DistGit, pipeline: Settings
+) -> None:
+    """UNSTABLE at the end, composed on top of the branch; no image is due within the interval."""
+    rev = distgit.commit("hostinfo", package("hostinfo", "1.0", run="'false'"))
+    push(bus, recorded, "hostinfo", rev)
+    messages = bus.wait_for("complete", rev)
+    repo = folder_of(pipeline) / "ostree"
+    compose_rev = body(messages, "complete")["compose_rev"]
+    with store.session() as session:
+        results = runs.latest_results(session, run_of(rev).id)
+
+    assert messages[-1]["body"]["status"] == "UNSTABLE"
+    assert not [message for message in messages if ".image." in message["topic"]]
+    assert results["generate_image"].status == "SKIPPED"
+    assert "no image is due before" in results["generate_image"].reason
+    assert results["compose_ostree"].outputs["package_diff"]["added"]
+    assert run_tool("ostree", f"--repo={repo}", "rev-parse", body(messages, "complete")["ref"]) == compose_rev
+    for program in ("greeter", "hostinfo"):
+        assert program in run_tool("ostree", f"--repo={repo}", "ls", compose_rev, f"/usr/bin/{program}")
