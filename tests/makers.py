@@ -18,6 +18,25 @@ REV = "35fdde92a0292def6a99acd3c237272789d020b2"
 COMPOSE_REV = "9a4e37c459e67c7187df4c571ddd0ad75969633d40bdfaa7c1d95bbff5fe1e04"
 PUSHED = "org.fedoraproject.prod.git.receive"
 
+# A change on a branch where an image is due and there is no cluster.
+EVENTS_OF_A_GOOD_RUN = [
+    "package.running",
+    "package.complete",
+    "package.test.functional.queued",
+    "package.test.functional.running",
+    "package.test.functional.complete",
+    "compose.running",
+    "compose.complete",
+    "compose.test.integration.queued",
+    "compose.test.integration.running",
+    "compose.test.integration.complete",
+    "image.running",
+    "image.complete",
+    "image.test.smoke.running",
+    "image.test.smoke.complete",
+    "complete",
+]
+
 OUTPUTS: dict[str, dict[str, Any]] = {
     "build_package": {
         "original_spec_nvr": "greeter-1.0-1.fc26",

@@ -23,7 +23,7 @@ from ci_pipeline.stages import (
 )
 from ci_pipeline.store import images, leases, ledger, outbox, runs
 from ci_pipeline.store.tables import Run
-from tests.makers import new_run, play, pushed, report
+from tests.makers import EVENTS_OF_A_GOOD_RUN, new_run, play, pushed, report
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -103,23 +103,7 @@ def test_a_good_run_says_every_event_in_order(current: Settings) -> None:
         Journal(session, current).skip_stage(conformance, CONFORMANCE_TESTS, 1, "no cluster")
 
     assert complete(current, run) == (Status.SUCCESS, "")
-    assert [event for event, _ in said(run)] == [
-        "package.running",
-        "package.complete",
-        "package.test.functional.queued",
-        "package.test.functional.running",
-        "package.test.functional.complete",
-        "compose.running",
-        "compose.complete",
-        "compose.test.integration.queued",
-        "compose.test.integration.running",
-        "compose.test.integration.complete",
-        "image.running",
-        "image.complete",
-        "image.test.smoke.running",
-        "image.test.smoke.complete",
-        "complete",
-    ]
+    assert [event for event, _ in said(run)] == EVENTS_OF_A_GOOD_RUN
 
 
 def test_every_message_is_what_the_contract_says(current: Settings) -> None:

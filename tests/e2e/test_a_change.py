@@ -16,27 +16,11 @@ from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Image, Run
 from tests.distgit import DistGit, package
 from tests.e2e.conftest import Bus
+from tests.makers import EVENTS_OF_A_GOOD_RUN
 
 RECEIVE = "org.fedoraproject.prod.git.receive"
 PREFIX = "org.centos.prod.ci.pipeline."
-IN_ORDER = [
-    "package.queued",
-    "package.running",
-    "package.complete",
-    "package.test.functional.queued",
-    "package.test.functional.running",
-    "package.test.functional.complete",
-    "compose.running",
-    "compose.complete",
-    "compose.test.integration.queued",
-    "compose.test.integration.running",
-    "compose.test.integration.complete",
-    "image.running",
-    "image.complete",
-    "image.test.smoke.running",
-    "image.test.smoke.complete",
-    "complete",
-]
+EVENTS = ["package.queued", *EVENTS_OF_A_GOOD_RUN]
 
 
 def run_tool(*argv: str | Path) -> str:
@@ -78,7 +62,7 @@ def body(messages: list[dict[str, Any]], event: str) -> dict[str, str]:
 
 def test_every_event_is_announced_once_and_in_order(good: list[dict[str, Any]]) -> None:
     """Conformance has no cluster here: it is skipped, and says nothing."""
-    assert [message["topic"].removeprefix(PREFIX) for message in good] == IN_ORDER
+    assert [message["topic"].removeprefix(PREFIX) for message in good] == EVENTS
     assert {message["body"]["status"] for message in good} == {"SUCCESS"}
 
 
@@ -199,7 +183,7 @@ def test_a_package_whose_check_fails_moves_nothing(
     messages = bus.wait_for("complete", rev)
     run = run_of(rev)
 
-    assert [message["topic"].removeprefix(PREFIX) for message in messages] == [*IN_ORDER[:3], "complete"]
+    assert [message["topic"].removeprefix(PREFIX) for message in messages] == [*EVENTS[:3], "complete"]
     assert [message["body"]["status"] for message in messages] == ["SUCCESS", "SUCCESS", "FAILURE", "FAILURE"]
     assert body(messages, "complete")["original_spec_nvr"] == "greeter-1.1-1.fc26"
     assert run.reason.startswith("build_package: %check failed")
@@ -215,7 +199,7 @@ def test_failing_functional_tests_of_a_gating_package_stop_before_the_compose(
     push(bus, recorded, "greeter", rev)
     messages = bus.wait_for("complete", rev)
 
-    assert [message["topic"].removeprefix(PREFIX) for message in messages] == [*IN_ORDER[:6], "complete"]
+    assert [message["topic"].removeprefix(PREFIX) for message in messages] == [*EVENTS[:6], "complete"]
     assert messages[-1]["body"]["status"] == "UNSTABLE"
     assert "says-hello" in run_of(rev).reason
 
