@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ci_pipeline.airflow_api import AirflowApi
-from ci_pipeline.errors import AirflowApiError
+from ci_pipeline.errors import AirflowRefused, AirflowUnreachable
 from ci_pipeline.settings import Airflow
 
 
@@ -30,7 +30,7 @@ def fire(session: AirflowApi) -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 500, 503])
 def test_a_refusal_is_an_error_with_what_airflow_said(status: int) -> None:
     """The change stays queued."""
-    with pytest.raises(AirflowApiError, match=f"Airflow answered {status} .* because"):
+    with pytest.raises(AirflowRefused, match=f"Airflow answered {status} .* because"):
         fire(api(lambda _: httpx.Response(status, text="because")))
 
 
@@ -40,7 +40,7 @@ def test_airflow_that_is_away_is_an_error() -> None:
     def away(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    with pytest.raises(AirflowApiError, match="does not answer: refused"):
+    with pytest.raises(AirflowUnreachable, match="does not answer: refused"):
         fire(api(away))
 
 
@@ -49,7 +49,7 @@ def test_a_wrong_password_names_the_setting() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(401))
     session = AirflowApi(Airflow(url="http://airflow", password="hunter2"), transport=transport)
 
-    with pytest.raises(AirflowApiError, match=r"airflow.password") as error:
+    with pytest.raises(AirflowUnreachable, match=r"airflow.password") as error:
         fire(session)
 
     assert "hunter2" not in str(error.value)

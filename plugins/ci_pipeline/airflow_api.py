@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 
-from ci_pipeline.errors import AirflowApiError
+from ci_pipeline.errors import AirflowRefused, AirflowUnreachable
 
 if TYPE_CHECKING:
     from ci_pipeline.settings import Airflow
@@ -34,13 +34,14 @@ class AirflowApi:
         """Start a DAG run. One that exists under this id already is the same one: the id names the change.
 
         Raises:
-            AirflowApiError: Airflow is away or refuses.
+            AirflowUnreachable: Airflow is away, or refuses the account.
+            AirflowRefused: it refuses this run: its DAG is not there yet, or is broken.
         """
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
         response = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
         if response.status_code not in _CREATED_OR_THERE:
             msg = f"Airflow answered {response.status_code} to starting {dag_id} {run_id}: {response.text[:300]}"
-            raise AirflowApiError(msg)
+            raise AirflowRefused(msg)
 
     def _request(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
         try:
@@ -48,7 +49,7 @@ class AirflowApi:
             response = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
             msg = f"Airflow at {self._settings.url} does not answer: {error}"
-            raise AirflowApiError(msg) from error
+            raise AirflowUnreachable(msg) from error
         if response.status_code == httpx.codes.UNAUTHORIZED:
             self._client.headers.pop("Authorization", None)
         return response
@@ -59,5 +60,5 @@ class AirflowApi:
             response = self._client.post("/auth/token", json=account)
             if response.is_error:
                 msg = f"Airflow refuses the account {self._settings.username} (airflow.username, airflow.password)"
-                raise AirflowApiError(msg)
+                raise AirflowUnreachable(msg)
             self._client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"

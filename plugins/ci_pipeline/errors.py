@@ -8,6 +8,8 @@ CiPipelineError
 │   ├── BusUnreachable   retry later, the outbox keeps the message
 │   └── MessageRejected  the bus or the schema refuses it for good: park it where an operator sees it
 ├── AirflowApiError      Airflow did not take a request; the change stays queued and is fired again
+│   ├── AirflowUnreachable  nothing can be fired now: wait
+│   └── AirflowRefused      this one is refused: look at the others
 ├── StoreError           the database holds no such row, or not in the state that was asked for
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
@@ -44,6 +46,14 @@ class MessageRejected(PublishError):
 
 class AirflowApiError(CiPipelineError):
     """Airflow did not take a request. The change stays queued and is fired again."""
+
+
+class AirflowUnreachable(AirflowApiError):
+    """The api-server is away, or refuses our account. Wait: nothing can be fired now."""
+
+
+class AirflowRefused(AirflowApiError):
+    """Airflow refuses this one request. Go on with the others; this one is fired again later."""
 
 
 class StoreError(CiPipelineError):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ci_pipeline import publishing, store
 from ci_pipeline.airflow_api import AirflowApi
-from ci_pipeline.errors import AirflowApiError
+from ci_pipeline.errors import AirflowRefused, AirflowUnreachable
 from ci_pipeline.journal import Journal
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import ledger, runs
@@ -37,7 +37,7 @@ class Intake:
         publishing.publish_or_leave(self._settings)
         try:
             self._fire()
-        except AirflowApiError as error:
+        except AirflowUnreachable as error:
             log.warning("queued changes wait: %s", error)
 
     def _fire(self) -> None:
@@ -53,7 +53,11 @@ class Intake:
     def _fire_one(airflow: AirflowApi, run: Run) -> None:
         change = runs.change_of(run)
         conf = {"namespace": run.namespace, "repo": run.repo, "rev": run.rev}
-        airflow.trigger(run.dag_id, run.run_id, conf=conf, note=str(change))
+        try:
+            airflow.trigger(run.dag_id, run.run_id, conf=conf, note=str(change))
+        except AirflowRefused as error:
+            log.warning("%s waits: %s", change, error)
+            return
         with store.session() as session:
             runs.mark_fired(session, run.id)
         log.info("fired %s as %s %s", change, run.dag_id, run.run_id)
