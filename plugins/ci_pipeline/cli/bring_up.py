@@ -1,0 +1,45 @@
+"""Bring the whole pipeline up on this machine: the stack, its queue, pools and DAGs."""
+
+from collections.abc import Callable, Mapping
+
+from ci_pipeline import settings, stack
+from ci_pipeline.bus import topology
+from ci_pipeline.journal import TRIGGER_NAME
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import runs
+
+
+def bring_up(
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    extra_env: Mapping[str, str] | None = None,
+    new_ports: bool = False,
+) -> stack.UpResult:
+    """Start what does not run, and read the settings anew: they have the stack's addresses then.
+
+    Raises:
+        SettingsError: pipeline.toml or the environment is wrong; nothing has been started.
+        StackError: something needs a human; the text says what.
+        BusUnreachable: the broker refuses our queue.
+    """
+    configured = settings.load()
+    result = stack.up(
+        pools={f"compose_{branch}": _one_at_a_time(branch) for branch in configured.branches},
+        unpause=[TRIGGER_NAME, *(runs.dag_id_of(branch) for branch in configured.branches)],
+        on_ready=[lambda variables: _declare(configured, variables)],
+        extra_env=extra_env,
+        new_ports=new_ports,
+        progress=progress,
+    )
+    settings.current.cache_clear()
+    return result
+
+
+def _one_at_a_time(branch: str) -> stack.Pool:
+    return stack.Pool(slots=1, description=f"composes of {branch}, one at a time", include_deferred=False)
+
+
+def _declare(configured: Settings, variables: Mapping[str, str]) -> None:
+    """Declare our queue before anything publishes: a message that no queue takes is gone."""
+    bus = configured.bus
+    topology.declare(variables["CI_PIPELINE_BUS__URL"], bus.exchange, bus.queue, bus.bindings)

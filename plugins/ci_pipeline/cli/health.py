@@ -1,0 +1,60 @@
+"""What the pipeline has to do, as its database knows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from ci_pipeline import store
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import outbox
+from ci_pipeline.store.tables import Inbound, Run
+
+
+@dataclass(frozen=True)
+class Work:
+    """What waits and what goes on.
+
+    Attributes:
+        unpublished: messages in the outbox that are to be published.
+        parked: messages the bus refused for good; an operator has to look.
+        not_fired: queued changes Airflow has not been told of.
+        running: ids of the runs that go on.
+        last_message: topic, decision and reason of the newest message that was taken up; "" if there was none.
+        problems: sentences; what else is here is not known then.
+    """
+
+    unpublished: int = 0
+    parked: int = 0
+    not_fired: int = 0
+    running: tuple[str, ...] = ()
+    last_message: str = ""
+    last_message_at: datetime | None = None
+    problems: tuple[str, ...] = ()
+
+
+def work(settings: Settings) -> Work:
+    """Look; a database that is away is a problem in the result, not an error."""
+    try:
+        with store.session(settings.database.url.get_secret_value()) as session:
+            return _look(session)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error)).strip().splitlines()
+        return Work(problems=(f"the database cannot be read: {(reason or ['no reason given'])[0]}",))
+
+
+def _look(session: Session) -> Work:
+    waiting, parked = outbox.pending(session)
+    going_on = select(Run.run_id).where(Run.status.is_(None), Run.fired_at.is_not(None)).order_by(Run.id)
+    queued = select(func.count()).select_from(Run).where(Run.fired_at.is_(None))
+    last = session.scalar(select(Inbound).order_by(Inbound.id.desc()).limit(1))
+    return Work(
+        unpublished=waiting,
+        parked=parked,
+        not_fired=session.scalar(queued) or 0,
+        running=tuple(session.scalars(going_on)),
+        last_message=", ".join(filter(None, (last.topic, last.state, last.reason))) if last else "",
+        last_message_at=last.received_at if last else None,
+    )

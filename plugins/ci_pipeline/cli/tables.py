@@ -1,0 +1,126 @@
+"""The tables of runs, stages, tests, artifacts and images."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ci_pipeline.cli.output import coloured, local_time, seconds, size, table
+from ci_pipeline.cli.views import ImageView, RunView, StageView
+from ci_pipeline.stages import STAGES
+
+
+def of_runs(views: Iterable[RunView]) -> Table:
+    """Return runs, in the given order."""
+    rows = [
+        (
+            view.run,
+            f"{view.change.branch}/{view.build_id}",
+            str(view.change),
+            coloured(view.progress),
+            local_time(view.created_at),
+            view.reason,
+        )
+        for view in views
+    ]
+    return table("", ("run", "number", "change", "status", "when", "reason"), rows)
+
+
+def of_stages(view: RunView) -> Table:
+    """Return the stages of a run: those that have begun, and while it goes on also those to come."""
+    known = {stage.stage: stage for stage in view.stages}
+    names = [stage.name for stage in STAGES if stage.name in known or view.status is None]
+    rows = [_stage_row(known[name]) if name in known else (name, Text("-"), "", "", "") for name in names]
+    return table(f"{view.change}: {view.progress}", ("stage", "status", "seconds", "tools", "what came of it"), rows)
+
+
+def _stage_row(stage: StageView) -> tuple[str | Text, ...]:
+    name = stage.stage if stage.try_number <= 1 else f"{stage.stage} (try {stage.try_number})"
+    tools = seconds(stage.tool_seconds) if stage.status else ""
+    return name, coloured(stage.status or "running"), seconds(stage.seconds), tools, made(stage)
+
+
+def of_outputs(view: RunView) -> Table:
+    """Return every output of a run's stages."""
+    rows = [
+        (stage.stage, key, value if isinstance(value, str) else json.dumps(value))
+        for stage in view.stages
+        for key, value in sorted(stage.outputs.items())
+    ]
+    return table("outputs", ("stage", "output", "value"), rows)
+
+
+def of_tests(view: RunView) -> Table:
+    """Return every test of a run."""
+    rows = [
+        (stage.stage, test.name, coloured(test.outcome), seconds(test.seconds), _first_line(test.message))
+        for stage in view.stages
+        for test in stage.tests
+    ]
+    return table("tests", ("stage", "test", "outcome", "seconds", "message"), rows)
+
+
+def of_artifacts(view: RunView) -> Table:
+    """Return every file a run made."""
+    rows = [
+        (stage.stage, artifact.name, artifact.kind, size(artifact.size), artifact.sha256)
+        for stage in view.stages
+        for artifact in stage.artifacts
+    ]
+    return table("artifacts", ("stage", "name", "kind", "size", "sha256"), rows)
+
+
+def of_images(views: Iterable[ImageView]) -> Table:
+    """Return images, in the given order."""
+    rows = [
+        (view.name, view.branch, size(view.size), local_time(view.generated_at), local_time(view.smoke_passed_at))
+        for view in views
+    ]
+    return table("", ("image", "branch", "size", "generated", "booted"), rows)
+
+
+def made(stage: StageView) -> str:
+    """Return in a few words what a stage made; if it did not end well, why."""
+    if stage.status is None:
+        return ""
+    if stage.reason:
+        return f"{stage.fault}: {stage.reason}" if stage.fault == "infrastructure" else stage.reason
+    told = _OUTPUT_WORDS.get(stage.stage, _nothing)(stage.outputs)
+    tests = f"{stage.passed} of {len(stage.tests)} tests passed" if stage.tests else ""
+    return ", ".join(filter(None, (told, tests)))
+
+
+def _nothing(_: dict[str, Any]) -> str:
+    return ""
+
+
+def _composed(outputs: dict[str, Any]) -> str:
+    difference = outputs.get("package_diff") or {}
+    counts = ((key, len(difference.get(key, ()))) for key in ("added", "changed", "removed"))
+    changes = ", ".join(f"{count} {key}" for key, count in counts if count)
+    packages = f", packages: {changes}" if changes else ""
+    return f"{outputs.get('version', '')} {outputs.get('compose_rev', '')[:12]}{packages}"
+
+
+def _image(outputs: dict[str, Any]) -> str:
+    return f"{outputs.get('image_name', '')} {size(outputs.get('image_size', 0))}"
+
+
+def _booted(outputs: dict[str, Any]) -> str:
+    took = f" in {outputs['boot_seconds']:.1f} s" if "boot_seconds" in outputs else ""
+    return f"booted {outputs.get('booted_rev', '')[:12]}{took}"
+
+
+_OUTPUT_WORDS = {
+    "build_package": lambda outputs: str(outputs.get("nvr", "")),
+    "compose_ostree": _composed,
+    "integration_tests": _booted,
+    "generate_image": _image,
+    "smoke_test": _booted,
+}
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
