@@ -7,6 +7,7 @@ socket in a shared folder, with a key for this one machine. The guest has no Pyt
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import selectors
 import shutil
@@ -157,10 +158,19 @@ def _error(name: str, message: str) -> Test:
 def _relay(path: Path, port: int) -> Iterator[None]:
     """Pass connections to the socket at `path` on to 127.0.0.1:`port` for the block."""
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
+        _bind(server, path)
         server.listen()
         threading.Thread(target=_accept, args=(server, port), daemon=True).start()
         yield
+
+
+def _bind(server: socket.socket, path: Path) -> None:
+    """Bind to a path of any length: the address of a Unix socket holds 108 bytes, and a workspace may lie deep."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        server.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 def _accept(server: socket.socket, port: int) -> None:

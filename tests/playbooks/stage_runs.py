@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import ansible_runner
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
+# A path longer than the address of a Unix socket may be: a clone can lie anywhere.
+DEEP: Final = "a-workspace-may-lie-deep/" * 4
 LIMITS = {"seconds": 120, "boot_seconds": 60, "memory_mb": 2048, "disk_mb": 1024, "processes": 256}
 _GIT = {
     "GIT_AUTHOR_NAME": "Packager",
@@ -104,7 +106,7 @@ def stage_runner(base: Path) -> RunStage:
 
     def run(stage: str, /, **request: Any) -> dict[str, Any]:
         number = next(counter)
-        workspace = Path(request.pop("workspace", base / f"{stage}-{number}"))
+        workspace = Path(request.pop("workspace", base / DEEP / f"{stage}-{number}"))
         workspace.mkdir(parents=True, exist_ok=True)
         private = base / f"runner-{number}"
         private.mkdir()
