@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from ci_pipeline import requests, rules, settings, store
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.executors.ansible import AnsibleExecutor
-from ci_pipeline.executors.report import Report, infrastructure_failure
+from ci_pipeline.executors.report import Report, infrastructure_failure, tail_of
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from operators import callbacks
@@ -103,6 +104,15 @@ class StageOperator(BaseOperator):
         except ExecutorError as error:
             return infrastructure_failure(str(error))
 
+    def _log_end(self, report: Report) -> None:
+        """Make the last line of the task's log say what came out; above it, of a bad end, what the tools said last."""
+        if not rules.is_fine(report.status):
+            for artifact in report.artifacts:
+                if artifact.kind == "log":
+                    self.log.info("the end of %s:\n%s", artifact.path, "\n".join(tail_of(artifact)))
+        level = logging.INFO if rules.is_fine(report.status) else logging.ERROR
+        self.log.log(level, "%s: %s", report.status, report.reason or "all good")
+
     def _finish(self, repo: str, report: Report, context: Context) -> None:
         again = is_tried_again(report, context)
         with store.session() as session:
@@ -113,7 +123,7 @@ class StageOperator(BaseOperator):
                 report,
                 final=not again,
             )
-        self.log.info("%s: %s", report.status, report.reason or "all good")
+        self._log_end(report)
         if again:
             raise AirflowException(report.reason)
         if rules.stops_the_run(self.stage, report.status, gating=self.settings.package_of(repo).gating):

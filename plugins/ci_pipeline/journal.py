@@ -104,7 +104,7 @@ class Journal:
         runs.end_try(self._session, run.id, stage, try_number, Report(status=Status.SKIPPED, reason=reason))
         following = after(stage)
         while following:
-            self._mark_skipped(run, following, f"{stage.name} was skipped: {reason}")
+            self._mark_skipped(run, following, f"nothing to work on: {stage.name} was skipped")
             following = after(following)
 
     def finish_run(self, run: Run, *, reason: str = "") -> Status:

@@ -65,7 +65,7 @@ def _common(settings: Settings, run: Run, stage: Stage, workspace: Path) -> dict
         "stage": stage.name,
         "run": run.run_id,
         "build_id": run.number,
-        "namespace": run.namespace,
+        "package_namespace": run.namespace,
         "repo": run.repo,
         "rev": run.rev,
         "branch": run.branch,

@@ -45,6 +45,11 @@ def _unwatched(change: Change, settings: Settings) -> str:
     return ""
 
 
+def is_fine(status: Status) -> bool:
+    """Tell whether a status needs nobody's attention."""
+    return status in {Status.SUCCESS, Status.SKIPPED}
+
+
 def stops_the_run(stage: Stage, status: Status, *, gating: bool) -> bool:
     """Tell whether the stages after `stage` must not run.
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.executors import report
-from ci_pipeline.executors.report import Report, read_report
+from ci_pipeline.executors.report import Report, ReportedArtifact, read_report, tail_of
 from ci_pipeline.outcome import Fault, Status
 
 GOOD = {"status": "SUCCESS", "outputs": {"nvr": "a-1-1"}, "tool_seconds": 1.5}
@@ -96,3 +96,16 @@ def test_a_good_report_is_read(tmp_path: Path) -> None:
     found = read_report(leave(tmp_path, GOOD))
 
     assert (found.status, found.outputs, found.fault) == (Status.SUCCESS, {"nvr": "a-1-1"}, Fault.NONE)
+
+
+def test_the_end_of_a_log_is_fit_for_another_log(tmp_path: Path) -> None:
+    """The last lines, bounded, without escapes; nothing of what a symlink points to."""
+    log, link = tmp_path / "build.log", tmp_path / "link.log"
+    log.write_bytes(b"x" * 100_000 + b"\n" + b"\n".join(b"\x1b[1mline %d" % n for n in range(50)))
+    link.symlink_to(log)
+    artifact = {"name": "build.log", "kind": "log", "sha256": "0" * 64, "size": 1}
+    real, linked = (ReportedArtifact(path=str(path), **artifact) for path in (log, link))
+
+    assert tail_of(real, lines=3) == ["line 47", "line 48", "line 49"]
+    assert max(len(line) for line in tail_of(real, lines=100)) <= 300
+    assert tail_of(linked) == []

@@ -133,7 +133,7 @@ def _common(stage: str, base: Path) -> dict[str, Any]:
         "stage": stage,
         "run": "rpms.hello-0000000-f26-1",
         "build_id": 1,
-        "namespace": "rpms",
+        "package_namespace": "rpms",
         "repo": "hello",
         "branch": "f26",
         "toolchain": "local",

@@ -64,10 +64,10 @@ def guarded(played: Act) -> None:
 def farewell(settings: Settings, repair_command: str) -> None:
     """Print what can be done next."""
     say(
-        f"\nAirflow: {settings.airflow.url} (`ci-pipeline password` shows the account)"
+        f"\nAirflow: {settings.airflow.url} (`.venv/bin/ci-pipeline password` shows the account)"
         f"\nartifacts: {settings.artifacts.url}/fedora-atomic/{BRANCH}/"
         f"\nbe the packager, take the bug back: {repair_command}"
-        "\nmore: ci-pipeline results, messages, images, watch; `ci-pipeline down` (or `make demo-stop`) stops it all"
+        "\nmore: .venv/bin/ci-pipeline results, messages, images, watch; `make demo-stop` stops it all"
     )
 
 
@@ -76,7 +76,7 @@ def verdict(problems: Sequence[str]) -> None:
     for problem in problems:
         out.print(f"NOT as it should be: {problem}", style="red", markup=False, soft_wrap=True)
     if problems:
-        say("`ci-pipeline results` shows all of the run; `ci-pipeline down` (or `make demo-stop`) stops the stack")
+        say("`.venv/bin/ci-pipeline results` shows all of the run; `make demo-stop` stops the stack")
     else:
         out.print("All as it should be.", style="green", soft_wrap=True)
 

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK")
 # Past the stage's own limit the playbook gets this long to report before it is ended from outside.
 _GRACE_SECONDS: Final = 30
+_LONGEST_LINE: Final = 300
 
 
 class AnsibleExecutor:
@@ -82,8 +83,8 @@ def _drop_our_environment(environment: dict[str, str]) -> None:
 
 
 def _log_event(event: dict[str, Any]) -> bool:
-    """Put the playbook's output into the log, line by line as it comes."""
+    """Put the playbook's output into the log, line by line as it comes. The stage's report has the whole of it."""
     for line in event.get("stdout", "").splitlines():
         if line.strip():
-            log.info("%s", clean(line))
+            log.info("%s", clean(line)[:_LONGEST_LINE])
     return True

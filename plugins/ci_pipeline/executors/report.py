@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, BinaryIO, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -12,6 +12,8 @@ from ci_pipeline.outcome import Fault, Status, TestOutcome
 
 REPORT_NAME: Final = "result.json"
 MAX_REPORT_BYTES: Final = 32 * 1024 * 1024
+_TAIL_BYTES: Final = 16 * 1024
+_LONGEST_LINE: Final = 300
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -93,12 +95,26 @@ def _validated(data: bytes) -> Report:
         raise ExecutorError(msg) from error
 
 
+def tail_of(log: ReportedArtifact, *, lines: int = 40) -> list[str]:
+    """Return the last lines of a log the stage left, fit for another log; none if it cannot be read."""
+    try:
+        with _open_regular_file(Path(log.path)) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = file.read(_TAIL_BYTES).decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return [clean(line)[:_LONGEST_LINE] for line in text.splitlines()[-lines:]]
+
+
 def _read_regular_file(path: Path) -> bytes:
-    """Read a file that package code could have tampered with: no symlink, bounded size."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
+    with _open_regular_file(path) as file:
         data = file.read(MAX_REPORT_BYTES + 1)
     if len(data) > MAX_REPORT_BYTES:
         msg = f"the stage's {REPORT_NAME} is larger than {MAX_REPORT_BYTES} bytes"
         raise ExecutorError(msg)
     return data
+
+
+def _open_regular_file(path: Path) -> BinaryIO:
+    """Open a file that package code could have tampered with: no symlink is followed, no pipe waited for."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
