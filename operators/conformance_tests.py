@@ -33,6 +33,10 @@ class ConformanceTestsOperator(StageOperator):
         super().__init__(**kwargs)
         self.cluster = cluster or settings.current().conformance.cluster
 
+    def variables(self) -> dict[str, Any]:
+        """Say which cluster it is, whatever the settings say."""
+        return {"cluster": self.cluster, **super().variables()}
+
     def skip_reason(self, session: Session, run: Run, context: Context) -> str:
         """Return that there is no cluster, if there is none."""
         return 'no cluster: conformance.cluster = "none" in pipeline.toml' if self.cluster == "none" else ""

@@ -72,6 +72,10 @@ class StageOperator(BaseOperator):
         """Return why this stage has nothing to do in this run, or "" when it has."""
         return ""
 
+    def variables(self) -> dict[str, Any]:
+        """Return the playbook's variables that this task sets itself, on top of the request."""
+        return self.extra_vars
+
     def begin(self, session: Session, context: Context) -> Run:
         """Write down, once, that this try has begun. `on_execute_callback` has done so already, if it could."""
         run = run_of(session, context)
@@ -92,7 +96,7 @@ class StageOperator(BaseOperator):
         if reason:
             raise AirflowSkipException(reason)
         workspace.mkdir(parents=True, exist_ok=True)
-        self._finish(run.repo, self._carry_out({**request, **self.extra_vars}, workspace), context)
+        self._finish(run.repo, self._carry_out({**request, **self.variables()}, workspace), context)
 
     def on_kill(self) -> None:
         """End the playbook when the task is ended."""

@@ -20,6 +20,11 @@ from ci_pipeline import settings, stack, store  # noqa: E402 - the environment h
 from ci_pipeline.store.tables import Base  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs the whole stack last: from its first test on Airflow takes its share of the machine."""
+    items.sort(key=lambda item: "e2e" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[stack.UpResult]:
     """A PostgreSQL and a RabbitMQ of the session's own, with our schema; the settings point to them."""

@@ -10,7 +10,7 @@ from ci_pipeline import store
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE, FUNCTIONAL_TESTS
+from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE, CONFORMANCE_TESTS, FUNCTIONAL_TESTS
 from ci_pipeline.store import leases, outbox, runs
 from operators import callbacks
 from operators.build_package import BuildPackageOperator
@@ -234,3 +234,17 @@ def test_complete_of_a_run_without_a_change_has_nothing_to_say(context: Callable
 
     with pytest.raises(AirflowSkipException, match="never named a change"):
         operator.execute(context(operator, rev="HEAD"))
+
+
+def test_a_task_can_name_its_cluster(
+    context: Callable[..., Any], carried_out: Callable[..., Any], current: Settings
+) -> None:
+    """Its argument wins over the settings, where there is none."""
+    run = new_run()
+    play(current, run, OK, OK, OK, OK, OK, OK)
+    operator = ConformanceTestsOperator(cluster="existing")
+    executor = carried_out(operator, report(CONFORMANCE_TESTS))
+    operator.execute(context(operator, run_id=run.run_id))
+
+    assert executor.request["cluster"] == "existing"
+    assert "image.test.conformance.complete" in events(run.run_id)

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.orm import Session
 
@@ -40,6 +38,10 @@ def session(url: str | None = None) -> Iterator[Session]:
 
 def migrate(url: str) -> None:
     """Bring the schema of the database at `url` to the newest revision. Safe to repeat."""
+    # Alembic is slow to import, and only `ci-pipeline up` needs it; every task of every run imports this module.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     # Alembic's options go through configparser, where a percent sign (of a quoted password) starts an interpolation.
