@@ -11,11 +11,12 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from ci_pipeline import requests, rules, settings, store
-from ci_pipeline.errors import ExecutorError
+from ci_pipeline.errors import ExecutorError, StageEnded, StoreError
 from ci_pipeline.executors.ansible import AnsibleExecutor
-from ci_pipeline.executors.report import Report, infrastructure_failure, tail_of
+from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, tail_of
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
+from ci_pipeline.store import runs
 from operators import callbacks
 from operators.run_of import run_of
 
@@ -70,7 +71,8 @@ class StageOperator(BaseOperator):
 
     def skip_reason(self, session: Session, run: Run, context: Context) -> str:
         """Return why this stage has nothing to do in this run, or "" when it has."""
-        return ""
+        # A run that ended before it began was superseded, or cancelled while it waited.
+        return run.reason if run.status and not runs.latest_results(session, run.id) else ""
 
     def variables(self) -> dict[str, Any]:
         """Return the playbook's variables that this task sets itself, on top of the request."""
@@ -92,20 +94,23 @@ class StageOperator(BaseOperator):
                 Journal(session, self.settings).skip_stage(run, self.stage, try_number, reason)
             else:
                 workspace = requests.workspace_of(self.settings, run, self.stage, try_number)
-                request = requests.make(session, self.settings, run, self.stage, workspace=workspace)
         if reason:
             raise AirflowSkipException(reason)
-        workspace.mkdir(parents=True, exist_ok=True)
-        self._finish(run.repo, self._carry_out({**request, **self.variables()}, workspace), context)
+        self._finish(run.repo, self._carry_out(run, workspace), context)
 
     def on_kill(self) -> None:
         """End the playbook when the task is ended."""
         self.stage_executor.cancel()
 
-    def _carry_out(self, request: dict[str, Any], workspace: Path) -> Report:
+    def _carry_out(self, run: Run, workspace: Path) -> Report:
         try:
-            return self.stage_executor.run(request, workspace=workspace)
-        except ExecutorError as error:
+            with store.session() as session:
+                request = requests.make(session, self.settings, run, self.stage, workspace=workspace)
+            workspace.mkdir(parents=True, exist_ok=True)
+            return self.stage_executor.run({**request, **self.variables()}, workspace=workspace)
+        except StageEnded as error:
+            return aborted(str(error))
+        except (ExecutorError, StoreError, OSError) as error:
             return infrastructure_failure(str(error))
 
     def _log_end(self, report: Report) -> None:

@@ -25,14 +25,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "e2e" in item.path.parts)
 
 
+@pytest.fixture(autouse=True)
+def _settings_read_anew() -> Iterator[None]:
+    """No test sees the settings another one had read."""
+    settings.current.cache_clear()
+    yield
+    settings.current.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[stack.UpResult]:
     """A PostgreSQL and a RabbitMQ of the session's own, with our schema; the settings point to them."""
-    result = stack.up(wanted=("postgres", "rabbitmq"))
-    settings.current.cache_clear()
-    yield result
-    stack.down()
-    settings.current.cache_clear()
+    state = Path(_STATE.name)
+    yield stack.up(state=state, wanted=("postgres", "rabbitmq"))
+    stack.down(state=state)
 
 
 @pytest.fixture

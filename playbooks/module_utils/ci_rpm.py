@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _STEP: Final = re.compile(r"^error: Bad exit status from \S+ \((%\w+)\)", re.MULTILINE)
 _NOISE: Final = re.compile(
-    r"^(?:\s*$|\+|error: Bad exit status|RPM build errors|make: \*\*\*|\s+Bad exit status|RPM build warnings)"
+    r"^(?:\s*$|\+|Executing\(%|error: Bad exit status|RPM build errors|make: \*\*\*|\s+Bad exit status"
+    r"|RPM build warnings)"
 )
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~^-]*\.rpm")
 _QUERY: Final = "%{name}\t%{version}-%{release}\t%{arch}\t%{sourcepackage}\n"

@@ -12,6 +12,7 @@ CiPipelineError
 │   └── AirflowRefused      this one is refused: look at the others
 ├── StoreError           the database holds no such row, or not in the state that was asked for
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
+│   └── StageEnded       someone or a limit ended it: ABORTED, never tried again
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
 """
 
@@ -62,6 +63,10 @@ class StoreError(CiPipelineError):
 
 class ExecutorError(CiPipelineError):
     """A stage could not be carried out. Report it as an infrastructure fault; it may be retried."""
+
+
+class StageEnded(ExecutorError):
+    """Someone, or its time limit, ended a stage. Report it as ABORTED; it is not tried again."""
 
 
 class StackError(CiPipelineError):

@@ -14,7 +14,7 @@ from ci_pipeline import rules
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
 from ci_pipeline.change import Change
-from ci_pipeline.executors.report import Report
+from ci_pipeline.executors.report import Report, aborted
 from ci_pipeline.outcome import Status, worst
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import (
@@ -31,6 +31,7 @@ from ci_pipeline.store import images, leases, outbox, runs
 from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 TRIGGER_NAME = "ci-pipeline-trigger"
+RECONCILER_NAME = "ci-pipeline-reconciler"
 # Airflow counts tries from 1; a stage that an earlier one made pointless never had a try.
 _NEVER_TRIED = 0
 
@@ -107,12 +108,31 @@ class Journal:
             self._mark_skipped(run, following, f"nothing to work on: {stage.name} was skipped")
             following = after(following)
 
+    def end_lost_try(self, run: Run, stage: Stage, report: Report) -> bool:
+        """Close the newest try of a stage, if it did not report itself. Its stage is over for the world.
+
+        Returns:
+            Whether there was something to close.
+        """
+        self._lock(run)
+        found = runs.latest_results(self._session, run.id).get(stage.name)
+        if found is None or found.status is not None:
+            return False
+        self.finish_stage(run, stage, found.try_number, report, final=True)
+        return True
+
+    def end_before_start(self, run: Run, reason: str) -> None:
+        """End a run none of whose stages has begun: superseded, or cancelled. Its `complete` says ABORTED."""
+        self._lock(run)
+        if run.status is None and not runs.latest_results(self._session, run.id):
+            self._end(run, Status.ABORTED, reason)
+
     def finish_run(self, run: Run, *, reason: str = "") -> Status:
         """Close whatever is still open, and say the run's one `complete`.
 
         Args:
             run: the run.
-            reason: why it ended, when its stages do not tell.
+            reason: why tries that are still open ended, and why stages are missing; default: they were ended.
 
         Returns:
             The run's status: the worst of its stages; ABORTED when it ended before its stages did.
@@ -121,13 +141,15 @@ class Journal:
         leases.release(self._session, run=run.id)
         if run.status is not None:
             return Status(run.status)
-        self._abort_open_tries(run)
+        self._abort_open_tries(run, reason)
         missing = self._first_missing(run)
-        run.status = worst([runs.status_so_far(self._session, run.id), Status.ABORTED if missing else Status.SUCCESS])
-        run.reason = self._reason(run, missing) or reason
-        run.ended_at = datetime.now(UTC)
-        self._say_of(run, COMPLETE, Status(run.status))
-        return Status(run.status)
+        status = worst([runs.status_so_far(self._session, run.id), Status.ABORTED if missing else Status.SUCCESS])
+        self._end(run, status, self._reason(run, status, missing, reason))
+        return status
+
+    def _end(self, run: Run, status: Status, reason: str) -> None:
+        run.status, run.reason, run.ended_at = status, reason, datetime.now(UTC)
+        self._say_of(run, COMPLETE, status)
 
     def _lock(self, run: Run) -> None:
         """Let one writer at a time write about a run."""
@@ -174,12 +196,11 @@ class Journal:
         self._session.add(StageResult(run_id=run.id, stage=stage.name, try_number=_NEVER_TRIED, **skipped))
         self._session.flush()
 
-    def _abort_open_tries(self, run: Run) -> None:
+    def _abort_open_tries(self, run: Run, reason: str) -> None:
         for result in runs.latest_results(self._session, run.id).values():
             if result.status is None:
-                result.status, result.reason = Status.ABORTED, "the task was ended before it could report"
-                result.ended_at = datetime.now(UTC)
-                self._session.flush()
+                ended = aborted(reason or "the task was ended before it could report")
+                runs.end_try(self._session, run.id, BY_NAME[result.stage], result.try_number, ended)
             self._close(run, BY_NAME[result.stage])
 
     def _first_missing(self, run: Run) -> Stage | None:
@@ -194,11 +215,12 @@ class Journal:
                 return None
         return None
 
-    def _reason(self, run: Run, missing: Stage | None) -> str:
+    def _reason(self, run: Run, status: Status, missing: Stage | None, reason: str) -> str:
         for result in runs.latest_results(self._session, run.id).values():
-            if result.status == run.status and result.status != Status.SUCCESS:
+            if result.status == status and status is not Status.SUCCESS:
                 return f"{result.stage}: {result.reason}"
-        return f"the run ended before {missing.name} could run" if missing else ""
+        ended = f"the run ended before {missing.name} could run" if missing else ""
+        return f"{ended}: {reason}" if ended and reason else ended
 
     def _say_of(self, run: Run, event: str, status: Status) -> None:
         ordinal = outbox.said(self._session, run.id, event) + 1

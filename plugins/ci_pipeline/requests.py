@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ci_pipeline.errors import StoreError
 from ci_pipeline.executors.base import Request
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings, StageSettings
@@ -26,8 +27,15 @@ _NEEDS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def make(session: Session, settings: Settings, run: Run, stage: Stage, *, workspace: Path) -> Request:
-    """Return the request of one try of a stage."""
+    """Return the request of one try of a stage.
+
+    Raises:
+        StoreError: an earlier stage has not made what this one needs: it was marked success without having run.
+    """
     known = runs.outputs(session, run.id)
+    if missing := [key for key in _NEEDS[stage.name] if key not in known]:
+        msg = f"{stage.name} needs what no earlier stage has made: {', '.join(missing)}; clear the stages before it"
+        raise StoreError(msg)
     return {
         **_common(settings, run, stage, workspace),
         **_places(settings, run),

@@ -135,6 +135,12 @@ class Conformance(_Section):
     command: list[str] = Field([], description="program and arguments that leave JUnit in $REPORT_DIR")
 
 
+class ReconcilerSettings(_Section):
+    """The DAG that closes gaps."""
+
+    interval_seconds: int = Field(30, ge=5, le=3600, description="how often it looks")
+
+
 class Limits(_Section):
     """What one stage may use."""
 
@@ -187,6 +193,7 @@ class Settings(BaseSettings):
     compose: Compose = Field(default_factory=Compose)
     image: Image = Field(default_factory=Image)
     conformance: Conformance = Field(default_factory=Conformance)
+    reconciler: ReconcilerSettings = Field(default_factory=ReconcilerSettings)
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")

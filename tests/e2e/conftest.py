@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 import threading
@@ -89,25 +88,22 @@ def distgit() -> Iterator[DistGit]:
 @pytest.fixture(scope="session")
 def pipeline(distgit: DistGit) -> Iterator[settings.Settings]:
     """The whole pipeline, up and listening, on this dist-git."""
-    before = os.environ["CI_PIPELINE_STATE"]
     state = Path(tempfile.mkdtemp(prefix="ci-pipeline-e2e-"))
-    os.environ["CI_PIPELINE_STATE"] = str(state)
     try:
-        bring_up(progress=print, extra_env={"CI_PIPELINE_DIST_GIT__URL": distgit.url})
-        yield settings.load()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CI_PIPELINE_STATE", str(state))
+            bring_up(extra_env={"CI_PIPELINE_DIST_GIT__URL": distgit.url})
+            configured = settings.load()
+        yield configured
     finally:
-        down()
-        os.environ["CI_PIPELINE_STATE"] = before
-        settings.current.cache_clear()
+        down(state=state)
         shutil.rmtree(state, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
-def _settings_of_the_pipeline(pipeline: settings.Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _settings_of_the_pipeline(pipeline: settings.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database and the folders these tests look at are the pipeline's."""
     monkeypatch.setenv("CI_PIPELINE_STATE", str(pipeline.state))
-    settings.current.cache_clear()
-    yield
     settings.current.cache_clear()
 
 

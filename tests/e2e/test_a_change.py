@@ -93,14 +93,15 @@ def test_what_is_known_is_said_in_the_contracts_form(good: list[dict[str, Any]])
 
 
 def test_the_rpm_is_real(good: list[dict[str, Any]], pipeline: Settings) -> None:
-    """In the run's own repository, which `package_url` points to."""
+    """In the run's own repository, as `package_url` serves it until the next build of the package."""
     nvr = body(good, "package.complete")["nvr"]
-    repo = folder_of(pipeline) / "repo" / "greeter_repo"
+    repo = folder_of(pipeline) / "repo" / "builds" / run_of(good[0]["body"]["rev"]).run_id
     (rpm,) = repo.rglob("*.noarch.rpm")
 
     assert run_tool("rpm", "-qp", "--qf", "%{name}-%{version}-%{release}", rpm) == nvr
     assert "/usr/bin/greeter" in run_tool("rpm", "-qlp", rpm).splitlines()
-    assert (repo / "repodata" / "repomd.xml").is_file()
+    for served in (repo, folder_of(pipeline) / "repo" / "greeter_repo"):
+        assert (served / "repodata" / "repomd.xml").is_file()
 
 
 def test_the_commit_is_real_and_the_ref_points_to_it(good: list[dict[str, Any]], pipeline: Settings) -> None:

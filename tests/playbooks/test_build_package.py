@@ -172,6 +172,13 @@ def test_failing_check_keeps_both_nvrs(build: Build, dist_git: DistGit) -> None:
     assert not build.package_link.is_symlink()
 
 
+def test_a_silent_check_is_told_by_its_command(build: Build, dist_git: DistGit) -> None:
+    """A %check that says nothing: what it ran last is all there is to say."""
+    result = build(dist_git.commit({"hello.spec": spec(check="exit 1"), "hello.sh": SCRIPT}))
+
+    assert result["reason"] == "%check failed: + exit 1"
+
+
 def test_failing_build_names_its_step(build: Build, dist_git: DistGit) -> None:
     """The reason says that %build failed, and its last words."""
     result = build(dist_git.commit({"hello.spec": spec(build="echo no compiler\nfalse"), "hello.sh": SCRIPT}))

@@ -6,7 +6,14 @@ import typer
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from typer.core import TyperGroup
 
-from ci_pipeline.cli import bus_commands, demo_command, run_commands, stack_commands
+from ci_pipeline.cli import (
+    bus_commands,
+    control_commands,
+    demo_command,
+    recovery_commands,
+    run_commands,
+    stack_commands,
+)
 from ci_pipeline.cli.output import complain
 from ci_pipeline.errors import CiPipelineError, SettingsError
 
@@ -47,5 +54,5 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Continuous integration for OSTree-based hosts: from a dist-git push to a tested host.",
 )
-for _module in (demo_command, stack_commands, bus_commands, run_commands):
+for _module in (demo_command, stack_commands, bus_commands, run_commands, control_commands, recovery_commands):
     _module.register(app)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import ansible_runner
 
-from ci_pipeline.errors import ExecutorError
+from ci_pipeline.errors import StageEnded
 from ci_pipeline.executors.base import Request
 from ci_pipeline.executors.report import REPORT_NAME, Report, clean, read_report
 
@@ -68,10 +68,10 @@ class AnsibleExecutor:
     def _report(status: str, workspace: Path, *, limit: int) -> Report:
         if status == "timeout":
             msg = f"the stage was ended: it ran longer than its limit of {limit} s (limits.seconds)"
-            raise ExecutorError(msg)
+            raise StageEnded(msg)
         if status == "canceled":
             msg = "the stage was ended: it was cancelled"
-            raise ExecutorError(msg)
+            raise StageEnded(msg)
         return read_report(workspace)
 
 

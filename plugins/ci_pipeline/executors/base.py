@@ -19,6 +19,7 @@ class Executor(Protocol):
             workspace: an existing folder of this try; logs and the report are kept there.
 
         Raises:
+            StageEnded: it was cancelled, or ran into its time limit.
             ExecutorError: the stage could not be carried out or left no report that can be trusted.
         """
 

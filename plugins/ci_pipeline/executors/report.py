@@ -48,23 +48,21 @@ class ReportedTest(_Part):
     message: Line = ""
 
 
-def _possible(status: Status) -> Status:
-    if status is Status.ABORTED:
-        msg = "a stage cannot say of itself that it was aborted"
-        raise ValueError(msg)
-    return status
-
-
 class Report(_Part):
     """How a stage ended."""
 
-    status: Annotated[Status, AfterValidator(_possible)]
+    status: Status
     reason: Line = ""
     fault: Fault = Fault.NONE
     outputs: dict[str, Any] = {}
     artifacts: Annotated[list[ReportedArtifact], Field(max_length=1000)] = []
     tests: Annotated[list[ReportedTest], Field(max_length=50_000)] = []
     tool_seconds: Annotated[float, Field(ge=0)] = 0
+
+
+def aborted(reason: str) -> Report:
+    """Return the report of a stage that someone, or a limit, ended."""
+    return Report(status=Status.ABORTED, reason=clean(reason)[:4000])
 
 
 def infrastructure_failure(reason: str) -> Report:
@@ -87,12 +85,16 @@ def read_report(workspace: Path) -> Report:
 
 def _validated(data: bytes) -> Report:
     try:
-        return Report.model_validate_json(data)
+        report = Report.model_validate_json(data)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         msg = f"the stage's {REPORT_NAME} breaks the stage contract at {where or 'its top'}: {problem['msg']}"
         raise ExecutorError(msg) from error
+    if report.status is Status.ABORTED:
+        msg = f"the stage's {REPORT_NAME} breaks the stage contract at status: a stage cannot abort itself"
+        raise ExecutorError(msg)
+    return report
 
 
 def tail_of(log: ReportedArtifact, *, lines: int = 40) -> list[str]:

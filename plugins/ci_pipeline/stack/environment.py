@@ -90,6 +90,8 @@ def _airflow(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]
         # These three: a chain of 12 tasks takes 2 s instead of 12.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # A worker that was killed is noticed after this long; Airflow's 300 s is made for flaky networks.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         # All components share the log folder, so the log servers (which listen on every address) stay off, and
         # whoever would ask one asks port 0: nobody can listen there and be handed a token.

@@ -1,7 +1,7 @@
 """Runs: their numbers, their stages' results, and what is known of a change so far."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 from ci_pipeline.change import Change, run_id_of
 from ci_pipeline.errors import StoreError
 from ci_pipeline.executors.report import Report
-from ci_pipeline.outcome import Status, worst
+from ci_pipeline.outcome import Fault, Status, worst
 from ci_pipeline.stages import STAGES, Stage
 from ci_pipeline.store.tables import Artifact, Inbound, Run, StageResult, TestResult
 
 NO_TEST_GUIDANCE = "''"
+LOST = "the task's process ended before it could report"
 
 
 def dag_id_of(branch: str) -> str:
@@ -94,8 +95,16 @@ def change_of(run: Run) -> Change:
 
 
 def not_fired(session: Session, *, limit: int = 100) -> list[Run]:
-    """Return queued runs that Airflow has not been told of, the oldest first."""
-    return list(session.scalars(select(Run).where(Run.fired_at.is_(None)).order_by(Run.id).limit(limit)))
+    """Return queued runs that Airflow has not been told of and that have not been ended, the oldest first."""
+    waiting = select(Run).where(Run.fired_at.is_(None), Run.status.is_(None))
+    return list(session.scalars(waiting.order_by(Run.id).limit(limit)))
+
+
+def going_on(session: Session, *, older_than: timedelta = timedelta(0)) -> list[Run]:
+    """Return the runs Airflow was told of and that have no end, the oldest first."""
+    before = datetime.now(UTC) - older_than
+    query = select(Run).where(Run.status.is_(None), Run.fired_at.is_not(None), Run.fired_at <= before)
+    return list(session.scalars(query.order_by(Run.id)))
 
 
 def mark_fired(session: Session, run: int) -> None:
@@ -141,9 +150,15 @@ def status_so_far(session: Session, run: int) -> Status:
 
 
 def begin_try(session: Session, run: int, stage: Stage, try_number: int) -> StageResult:
-    """Record that a try of a stage has started. Beginning the same try again finds the row it made."""
+    """Record that a try of a stage has started. Beginning the same try again finds the row it made.
+
+    An older try that never reported cannot do so any more: its process is gone.
+    """
     found = _try(session, run, stage, try_number)
     if found is None:
+        for lost in session.scalars(_tries(run, stage).where(StageResult.status.is_(None))):
+            lost.status, lost.fault, lost.ended_at = Status.FAILURE, Fault.INFRASTRUCTURE, datetime.now(UTC)
+            lost.reason = LOST
         found = StageResult(run_id=run, stage=stage.name, try_number=try_number)
         session.add(found)
         session.flush()
