@@ -80,7 +80,8 @@ class StageOperator(BaseOperator):
 
     def begin(self, session: Session, context: Context) -> Run:
         """Write down, once, that this try has begun. `on_execute_callback` has done so already, if it could."""
-        run = run_of(session, context)
+        # Locked before it is looked at: a newer push may supersede it at this very moment.
+        run = runs.locked(session, run_of(session, context).id)
         if not self.skip_reason(session, run, context):
             Journal(session, self.settings).begin_stage(run, self.stage, context["ti"].try_number)
         return run

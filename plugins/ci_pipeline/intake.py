@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterable
 
+from sqlalchemy.orm import Session
+
 from ci_pipeline import publishing, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.errors import AirflowRefused, AirflowUnreachable
@@ -10,7 +12,7 @@ from ci_pipeline.journal import Journal
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import ledger, runs
 from ci_pipeline.store.ledger import Received
-from ci_pipeline.store.tables import Run
+from ci_pipeline.store.tables import Inbound, Run
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +28,23 @@ class Intake:
     def record(self, messages: Iterable[Received]) -> None:
         """Write messages and what is to be said of them, in one transaction. Acknowledge them after this returns."""
         with store.session() as session:
-            journal = Journal(session, self._settings)
-            for row in ledger.record(session, messages, self._settings):
-                journal.announce_decision(row, trigger_run_id=self._trigger_run_id)
-                change = f"{row.namespace}/{row.repo} {(row.rev or '')[:7]} {row.branch}" if row.repo else row.topic
-                log.info("message %d: %s: %s %s", row.id, change, row.state, row.reason)
+            self.take_up(session, messages)
+
+    def take_up(self, session: Session, messages: Iterable[Received]) -> list[Inbound]:
+        """Write messages and what is to be said of them into an open transaction; return their rows."""
+        rows = ledger.record(session, messages, self._settings)
+        for row in rows:
+            self.announce(session, row)
+        return rows
+
+    def announce(self, session: Session, row: Inbound) -> None:
+        """Write down what is to be said of a decision, and end the runs whose place the change takes."""
+        journal = Journal(session, self._settings)
+        for run in ledger.superseded_by(session, row) if row.state == "queued" else ():
+            journal.end_before_start(run, ledger.why_superseded(row))
+        journal.announce_decision(row, trigger_run_id=self._trigger_run_id)
+        change = f"{row.namespace}/{row.repo} {(row.rev or '')[:7]} {row.branch}" if row.repo else row.topic
+        log.info("message %d: %s: %s %s", row.id, change, row.state, row.reason)
 
     def catch_up(self) -> None:
         """Publish what is pending and fire what is queued. What fails now is done the next time."""

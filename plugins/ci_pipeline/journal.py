@@ -67,9 +67,11 @@ class Journal:
     def begin_stage(self, run: Run, stage: Stage, try_number: int) -> StageResult:
         """Write down that a try of a stage has begun, and say `running` unless it is being said already."""
         self._lock(run)
-        run.status, run.ended_at = None, None
         result = runs.begin_try(self._session, run.id, stage, try_number)
-        if result.status is None and not self._is_open(run, stage):
+        if result.status is not None:
+            return result
+        run.status, run.ended_at = None, None
+        if not self._is_open(run, stage):
             self._announce_queued(run, stage)
             self._say_of(run, stage.running, Status.SUCCESS)
         return result

@@ -19,30 +19,46 @@ from ci_pipeline.stack import down
 from tests.distgit import DistGit
 
 EVENTS = "#.ci.pipeline.#"
+LISTENER = "an-independent-listener"
 # A stage may take long on a busy machine; a run that has not ended by then never will.
 RUN_SECONDS = 420
 
 
 class Bus:
-    """A client of the bus that knows nothing of the pipeline's code: it publishes, and keeps all that is announced."""
+    """A client of the bus that knows nothing of the pipeline's code: it publishes, and keeps all that is announced.
+
+    Its queue is durable and it connects again, for some tests kill the broker.
+    """
 
     def __init__(self, url: str) -> None:
         self._parameters = pika.URLParameters(url)
         self._arrived = threading.Condition()
         self._messages: list[dict[str, Any]] = []
-        self._connection = pika.BlockingConnection(self._parameters)
-        channel = self._connection.channel()
-        queue = channel.queue_declare("", exclusive=True).method.queue
-        channel.queue_bind(queue, "amq.topic", EVENTS)
-        channel.basic_consume(queue, self._keep, auto_ack=True)
-        self._listener = threading.Thread(target=channel.start_consuming, daemon=True)
+        self._closing = threading.Event()
+        with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
+            channel = connection.channel()
+            channel.queue_declare(LISTENER, durable=True)
+            channel.queue_bind(LISTENER, "amq.topic", EVENTS)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        self._channel = channel
 
-    def _keep(self, _channel: object, method: Any, properties: Any, body: bytes) -> None:
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            with (
+                contextlib.suppress(pika.exceptions.AMQPError),
+                contextlib.closing(pika.BlockingConnection(self._parameters)) as connection,
+            ):
+                channel = connection.channel()
+                for method, _, body in channel.consume(LISTENER, inactivity_timeout=0.5):
+                    if method is not None:
+                        self._keep(method.routing_key, body)
+                        channel.basic_ack(method.delivery_tag)
+                    elif self._closing.is_set():
+                        break
+
+    def _keep(self, topic: str, body: bytes) -> None:
         with self._arrived:
-            headers = dict(properties.headers or {})
-            self._messages.append({"topic": method.routing_key, "headers": headers, "body": json.loads(body)})
+            self._messages.append({"topic": topic, "body": json.loads(body)})
             self._arrived.notify_all()
 
     def publish(self, topic: str, body: bytes) -> None:
@@ -72,9 +88,8 @@ class Bus:
 
     def close(self) -> None:
         """Stop listening."""
-        self._connection.add_callback_threadsafe(self._channel.stop_consuming)
+        self._closing.set()
         self._listener.join(timeout=10)
-        self._connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -342,7 +342,7 @@ def test_sources_come_from_the_lookaside(build: Build, dist_git: DistGit, old: b
         ("%autorelease", "", "1.fc26", "1.1.{rev}.fc26"),
     ],
 )
-def test_release_is_stamped_before_the_dist(  # noqa: PLR0913, PLR0917
+def test_release_is_stamped_before_the_dist(
     build: Build, dist_git: DistGit, release: str, more: str, original: str, stamped: str
 ) -> None:
     """Whatever way the Release is written, the count and the commit go before the dist tag."""

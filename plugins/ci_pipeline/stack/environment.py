@@ -92,6 +92,9 @@ def _airflow(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # A worker that was killed is noticed after this long; Airflow's 300 s is made for flaky networks.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        # The same for a scheduler: the tasks it had in its queue are taken over by the one that follows it.
+        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         # All components share the log folder, so the log servers (which listen on every address) stay off, and
         # whoever would ask one asks port 0: nobody can listen there and be handed a token.

@@ -89,6 +89,8 @@ def _environment(layout: Layout, record: Record) -> dict[str, str]:
         "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
+        # The broker takes the place of its start script, so that the process manager watches the broker itself.
+        "RUNNING_UNDER_SYSTEMD": "true",
         # Without these the system's /etc/rabbitmq would be read.
         "RABBITMQ_CONF_ENV_FILE": str(home / "rabbitmq-env.conf"),
         "RABBITMQ_CONFIG_FILES": str(home / "conf.d"),

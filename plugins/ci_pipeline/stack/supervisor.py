@@ -166,7 +166,7 @@ def _section(layout: Layout, program: Program) -> dict[str, str]:
         "autostart": "false",
         "autorestart": "true",
         "startsecs": str(program.start_seconds),
-        "startretries": "1",
+        "startretries": "5",
         "stopsignal": program.stop_signal,
         "stopwaitsecs": str(program.stop_seconds),
         "stopasgroup": str(program.signal_group).lower(),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -12,12 +12,14 @@ from ci_pipeline import rules
 from ci_pipeline.bus import inbound
 from ci_pipeline.bus.inbound import Push
 from ci_pipeline.change import Change
-from ci_pipeline.errors import ChangeError
+from ci_pipeline.errors import ChangeError, StoreError
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import runs
-from ci_pipeline.store.tables import Inbound, Revision
+from ci_pipeline.store.tables import Inbound, Revision, Run, StageResult
 
 _MAX_BODY_KEPT = 64 * 1024
+# The key of an advisory lock; any fixed number would do.
+_LEDGER_LOCK = 0x6C656467
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,61 @@ def record(session: Session, messages: Iterable[Received], settings: Settings) -
     return rows
 
 
+def redecide(session: Session, row: Inbound, settings: Settings) -> None:
+    """Read a dead letter again and decide about it anew, on its own row. It may stay dead, with the new reason.
+
+    Args:
+        session: an open transaction.
+        row: a dead letter, locked.
+        settings: which packages and branches are watched.
+
+    Raises:
+        StoreError: it is no dead letter, or what is kept of it is not, byte for byte, what arrived.
+    """
+    if row.state != "dead":
+        msg = f"message {row.id} is {row.state}, not dead; only a dead letter can be replayed"
+        raise StoreError(msg)
+    raw = row.body.encode()
+    if sha256(raw).hexdigest() != row.digest:
+        msg = f"message {row.id} cannot be replayed: {_why_not_whole(raw)}; have it sent again"
+        raise StoreError(msg)
+    _read(session, row, Received(row.topic, row.message_id, raw), settings)
+    session.flush()
+
+
+def superseded_by(session: Session, row: Inbound) -> list[Run]:
+    """Mark the changes superseded whose place a newly queued one takes.
+
+    Those are the ones queued before it, of the same package and branch, whose run has not begun. The runs are locked
+    first: a build that begins at the same moment has either begun already, or finds its run superseded.
+
+    Returns:
+        Their runs, locked, the oldest first; the caller ends them in this transaction.
+    """
+    older = _queued(row).where(Inbound.id < row.id, Run.status.is_(None)).order_by(Run.id)
+    waiting = session.scalars(older.with_for_update(of=Run)).all()
+    # A statement of its own, and after the locks: what the locking one saw may be of the time before it waited.
+    begun = select(StageResult.run_id).where(StageResult.run_id == Run.id).exists()
+    left = _queued(row).where(Run.id.in_([run.id for run in waiting]), Run.status.is_(None), ~begun)
+    replaced = list(session.scalars(left.order_by(Run.id).execution_options(populate_existing=True)))
+    marked = update(Inbound).where(Inbound.state == "queued", Inbound.run.in_([run.id for run in replaced]))
+    session.execute(marked.values(state="superseded", reason=why_superseded(row)))
+    return replaced
+
+
+def why_superseded(row: Inbound) -> str:
+    """Return why the changes that wait in front of a newly queued one are not run."""
+    return f"superseded by {(row.rev or '')[:7]} (message {row.id})"
+
+
+def lock(session: Session) -> None:
+    """Let one intake at a time decide what is queued, until the transaction ends.
+
+    Two at once could queue a change twice, and each would miss that the other's change supersedes its own.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_LEDGER_LOCK)))
+
+
 def _record_one(session: Session, message: Received, settings: Settings) -> Inbound:
     row = Inbound(
         topic=_storable(message.topic.encode(errors="replace")),
@@ -53,14 +110,18 @@ def _record_one(session: Session, message: Received, settings: Settings) -> Inbo
         body=_storable(message.raw[:_MAX_BODY_KEPT]),
         agent="",
     )
+    _read(session, row, message, settings)
+    session.add(row)
+    return row
+
+
+def _read(session: Session, row: Inbound, message: Received, settings: Settings) -> None:
     try:
         push = inbound.read(message.topic, inbound.decode(message.raw), message_id=message.message_id)
     except ChangeError as error:
         row.state, row.reason = "dead", str(error)
     else:
         _decide(session, row, push, settings)
-    session.add(row)
-    return row
 
 
 def _decide(session: Session, row: Inbound, push: Push, settings: Settings) -> None:
@@ -68,28 +129,41 @@ def _decide(session: Session, row: Inbound, push: Push, settings: Settings) -> N
     row.namespace, row.repo, row.rev, row.branch = change.namespace, change.repo, change.rev, change.branch
     row.agent = push.agent
     decision = rules.decide(change, settings, ignore_reason=push.ignore_reason)
-    row.state, row.reason = decision.state, decision.reason
-    if decision.state != "queued":
-        return
-    _lock(session, change)
-    if known := _queued_before(session, change):
+    if decision.state == "queued":
+        _queue(session, row, push)
+    else:
+        row.state, row.reason = decision.state, decision.reason
+
+
+def _queue(session: Session, row: Inbound, push: Push) -> None:
+    lock(session)
+    if known := _queued_before(session, push.change):
         row.state, row.run = "duplicate", known.run
         row.reason = f"the same change was queued by message {known.id}"
         return
-    row.run = runs.create(session, change).id
+    row.run = runs.create(session, push.change).id
+    # Not before: looking for others writes what is known of this row, and it would find itself.
+    row.state, row.reason = "queued", ""
     _index(session, push)
 
 
-def _lock(session: Session, change: Change) -> None:
-    """Make two intakes of one change wait for each other, until the transaction ends."""
-    key = f"change:{change.namespace}/{change.repo}/{change.rev}/{change.branch}"
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
-
-
 def _queued_before(session: Session, change: Change) -> Inbound | None:
+    """Return the message that queued a change. One that was superseded meanwhile counts: the bus repeats messages."""
     session.flush()
-    wanted = select(Inbound).filter_by(state="queued", **change.model_dump())
-    return session.scalar(wanted)
+    wanted = select(Inbound).filter_by(**change.model_dump()).where(Inbound.state.in_(["queued", "superseded"]))
+    return session.scalar(wanted.order_by(Inbound.id).limit(1))
+
+
+def _queued(row: Inbound) -> Select[Run]:
+    """Return the runs of queued changes of a row's package and branch."""
+    same = select(Run).join(Inbound, Inbound.run == Run.id).where(Inbound.state == "queued")
+    return same.filter(Inbound.namespace == row.namespace, Inbound.repo == row.repo, Inbound.branch == row.branch)
+
+
+def _why_not_whole(kept: bytes) -> str:
+    if len(kept) >= _MAX_BODY_KEPT:
+        return f"it was longer than the {_MAX_BODY_KEPT // 1024} KiB that are kept of a message"
+    return "it was not UTF-8 text, and is kept in an escaped form"
 
 
 def _index(session: Session, push: Push) -> None:
