@@ -101,6 +101,10 @@ class DistGit:
         self._git(clone, "push", "--quiet", "--force", "origin", branch)
         return self._git(clone, "rev-parse", "HEAD")
 
+    def commits(self, name: str, rev: str) -> int:
+        """Return how many commits lead to a revision, itself included."""
+        return int(self._git(self.folder / "clones" / name, "rev-list", "--count", rev))
+
     @staticmethod
     def _git(folder: Path, *arguments: str) -> str:
         environment = {**os.environ, **_ENVIRONMENT}
