@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,6 +26,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "packages": {"type": "list", "elements": "str", "required": True},
     "files": {"type": "dict", "required": True},
 }
+_DIGITS: Final = 15
 
 
 def make(params: dict[str, Any]) -> Part:
@@ -52,23 +52,28 @@ def make(params: dict[str, Any]) -> Part:
 
 def _key(params: dict[str, Any]) -> str:
     recipe = {name: params[name] for name in ("kernel", "packages", "files")}
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:15]
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def _build(params: dict[str, Any], target: Path) -> None:
+    partial = target.with_name(f".{target.name}.new")
     # In /tmp, not in the workspace: apt gives the download to its own user, who has to be able to get there.
-    scratch = Path(tempfile.mkdtemp(prefix="base-os-"))
+    mine = f"base-os-{hashlib.sha256(str(target).encode()).hexdigest()[:_DIGITS]}-"
+    # What a killed try left. The lock is ours, so nobody works there.
+    for left in (partial, *Path(tempfile.gettempdir()).glob(f"{mine}*")):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=mine))
     try:
         debs = _download([params["kernel"], *params["packages"]], scratch)
         for name, text in params["files"].items():
             (scratch / name).write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
         made = _rpmbuild(debs, scratch, Path(params["workspace"]) / "base-os.log")
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.copytree(made, partial)
         output(["createrepo_c", "--quiet", partial])
         partial.rename(target)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        for left in (partial, scratch):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _download(names: list[str], scratch: Path) -> dict[str, tuple[str, str]]:

@@ -32,7 +32,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "macros": {"type": "str", "required": True},
     "lookaside_url": {"type": "str", "required": True},
     "package_repo": {"type": "path", "required": True},
-    "package_link": {"type": "path", "required": True},
+    "package_link": {"type": "path"},
     "workspace": {"type": "path", "required": True},
     "limits": {"type": "dict", "required": True},
 }
@@ -81,7 +81,8 @@ class Build:
         """Bring look-aside files, checked, and the files in git together in SOURCES."""
         sources = self.topdir / "SOURCES"
         sources.mkdir(parents=True)
-        seconds, size = float(self.limits["seconds"]), int(self.limits["disk_mb"]) << 20
+        # As with dist-git: a cache that hangs must not use up the time of the stage.
+        seconds, size = float(self.limits["seconds"]) / 2, int(self.limits["disk_mb"]) << 20
         cache = Lookaside(
             self.params["lookaside_url"],
             self.params["namespace"],
@@ -100,8 +101,10 @@ class Build:
         log = self.workspace / "build.log"
         # BuildRequires cannot be looked up: the database is empty, the tools are the builder's own.
         command = [*rpm_tool("rpmbuild", self.params["dist"], f"{TOPDIR}/SOURCES"), "--define", f"_topdir {TOPDIR}"]
-        ran = self._sandbox().run([*command, "-ba", "--nodeps", f"{TOPDIR}/SOURCES/{spec}"], log)
-        self.artifacts.append({"path": str(log), "kind": "log"})
+        try:
+            ran = self._sandbox().run([*command, "-ba", "--nodeps", f"{TOPDIR}/SOURCES/{spec}"], log)
+        finally:
+            self.artifacts += [{"path": str(log), "kind": "log"}] if log.exists() else []
         if ran.timed_out:
             raise PackageError(f"the build was stopped after {self.limits['seconds']} seconds")
         if ran.returncode != 0:
@@ -131,7 +134,8 @@ class Build:
 
     def publish(self, files: list[Path]) -> None:
         """Put the packages into the run's repository and move the package's address to it."""
-        repo, link = Path(self.params["package_repo"]), Path(self.params["package_link"])
+        link = Path(self.params["package_link"]) if self.params["package_link"] else None
+        repo = Path(self.params["package_repo"])
         part = publish(files, self.outputs["nvr"], repo, link, (self.workspace, self.limits))
         self.outputs |= part["outputs"]
         self.artifacts += part["artifacts"]

@@ -27,7 +27,8 @@ def fetch(params: dict[str, Any]) -> Part:
     """Fetch and check the source; see the module's docstring."""
     workspace = Path(params["workspace"])
     name = f"{params['namespace']}/{params['repo']}"
-    clone = Clone(workspace / "git", params["url"], name, float(params["limits"]["seconds"]))
+    # Ended well before the stage is: a dist-git that hangs is worth another try, a stage over its time gets none.
+    clone = Clone(workspace / "git", params["url"], name, float(params["limits"]["seconds"]) / 2)
     clone.fetch()
     clone.check(params["rev"], params["branch"])
     clone.checkout(params["rev"], workspace / "source")

@@ -2,8 +2,9 @@
 """Install the host's packages into a new tree, and make it the shape OSTree wants.
 
 dnf resolves over the base OS, the branch's last good packages and this run's candidate, in a sandbox: scriptlets are
-package code. A candidate that is part of the host has to be what gets installed. Returns `tree` (path) and `installed`
-(NEVRA rows).
+package code. A candidate that is part of the host has to be what gets installed: with `replace` it takes the place of
+its packages also when it is the older build, without it a newer one beside it is an error. Returns `tree` (path) and
+`installed` (NEVRA rows).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "package_set": {"type": "path", "required": True},
     "package_repo": {"type": "path", "required": True},
     "install": {"type": "list", "elements": "str", "required": True},
+    "replace": {"type": "bool", "required": True},
     "workspace": {"type": "path", "required": True},
     "limits": {"type": "dict", "required": True},
 }
@@ -60,6 +62,8 @@ class Installation:
         self.limits: dict[str, Any] = params["limits"]
         self.workspace = Path(params["workspace"])
         self.install: list[str] = params["install"]
+        self.replace: bool = params["replace"]
+        self.candidates: list[Nevra] = []
         self.tree = self.workspace / "tree"
         self.repos = {name: Path(params[key]) for name, key in _REPOS.items() if Path(params[key]).is_dir()}
         self.log = self.workspace / "dnf.log"
@@ -71,6 +75,7 @@ class Installation:
             raise InfrastructureError(f"{clean(wrong, 80)} are not names of packages; correct compose.packages")
         if "candidate" not in self.repos:
             raise InfrastructureError("the run has no package repository; run the stage build_package first")
+        self.candidates = self._candidates()
         self.tree.mkdir()
         self._dnf()
         installed = self._installed()
@@ -86,7 +91,9 @@ class Installation:
 
     def _dnf(self) -> None:
         names = self.workspace / "dnf.conf", self.workspace / "rpmmacros"
-        names[0].write_text(_MAIN + "".join(_section(name) for name in self.repos), encoding="ascii")
+        hidden = self._hidden()
+        sections = (_section(name, [] if name == "candidate" else hidden) for name in self.repos)
+        names[0].write_text(_MAIN + "".join(sections), encoding="ascii")
         names[1].write_text(f"%_dbpath {DBPATH}\n", encoding="ascii")
         readable = {f"{HOME}/dnf.conf": names[0], f"{HOME}/.rpmmacros": names[1]}
         readable |= {f"/repos/{name}": path for name, path in self.repos.items()}
@@ -116,13 +123,20 @@ class Installation:
     def _check(self, installed: list[Nevra]) -> None:
         """Raise PackageError when an installed package is another build than the candidate's of the same name."""
         there = {one.name: one for one in installed}
-        for wanted in self._candidates():
+        for wanted in self.candidates:
             found = there.get(wanted.name)
             if found is not None and found != wanted:
                 raise PackageError(
                     f"the tree has {found} instead of the candidate {wanted}: raise the candidate's version or release",
                     {"artifacts": self._artifacts()},
                 )
+
+    def _hidden(self) -> list[str]:
+        """Return the packages that only the candidate may provide."""
+        names = sorted({one.name for one in self.candidates}) if self.replace else []
+        if wrong := [name for name in names if not _NAME.fullmatch(name)]:
+            raise PackageError(f"{clean(wrong, 80)} are not names of packages")
+        return names
 
     def _candidates(self) -> list[Nevra]:
         repo = self.repos["candidate"]
@@ -145,8 +159,9 @@ class Installation:
 _REPOS: Final = {"base": "base_repo", "set": "package_set", "candidate": "package_repo"}
 
 
-def _section(name: str) -> str:
-    return f"[{name}]\nname={name}\nbaseurl=file:///repos/{name}\n"
+def _section(name: str, hidden: list[str]) -> str:
+    exclude = f"excludepkgs={','.join(hidden)}\n" if hidden else ""
+    return f"[{name}]\nname={name}\nbaseurl=file:///repos/{name}\n{exclude}"
 
 
 def _sentence(log: str) -> str:

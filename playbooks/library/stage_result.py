@@ -8,14 +8,18 @@ added up, and the worst of their `status` counts unless `status` is given. The f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_stage import INFRASTRUCTURE, PACKAGE, InfrastructureError, Part, clean, run_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STATUSES: Final = ("SUCCESS", "SKIPPED", "UNSTABLE", "FAILURE")  # from good to bad
 KINDS: Final = ("srpm", "rpm", "image", "log", "junit", "report")
@@ -81,25 +85,42 @@ def verdict(params: dict[str, Any]) -> dict[str, str]:
     """Return status, reason and fault: of the failed task, else as given, else the worst of the parts."""
     failure = params["failure"]
     if failure is not None:
-        fault = failure.get("fault") or INFRASTRUCTURE
-        reason = failure.get("msg") or "a task failed without a message; see the log"
-        return {"status": "FAILURE", "reason": clean(reason), "fault": fault}
+        return {"status": "FAILURE", "reason": reason_of(failure), "fault": failure.get("fault") or INFRASTRUCTURE}
     candidates = [params] if params["status"] else [part for part in params["parts"] if part.get("status")]
     worst = max(candidates, key=lambda part: STATUSES.index(part["status"]), default={"status": "SUCCESS"})
     fault = (worst.get("fault") or INFRASTRUCTURE) if worst["status"] == "FAILURE" else ""
     return {"status": worst["status"], "reason": clean(worst.get("reason") or ""), "fault": fault}
 
 
+def reason_of(failure: dict[str, Any]) -> str:
+    """Return the sentence of a failed task. One that is not ours, or was killed, has its last words elsewhere."""
+    said = [line for name in ("module_stderr", "module_stdout") for line in (failure.get(name) or "").splitlines()[-1:]]
+    if "fault" not in failure and said:
+        return clean(f"a task of the stage broke off (exit code {failure.get('rc')}): {said[0]}")
+    return clean(failure.get("msg") or "a task failed without a message; see the log")
+
+
+def described(artifacts: Iterable[dict[str, Any]], *, all_of_them: bool) -> list[dict[str, Any]]:
+    """Return the artifacts as `describe` does; unless all are wanted, those that are gone or odd are left out."""
+    found = []
+    for artifact in artifacts:
+        with contextlib.nullcontext() if all_of_them else contextlib.suppress(InfrastructureError):
+            found.append(describe(artifact))
+    return found
+
+
 def result(params: dict[str, Any]) -> dict[str, Any]:
     """Return the whole result."""
     sources = [part for part in [*params["parts"], params] if part]
+    artifacts = [artifact for part in sources for artifact in part.get("artifacts") or []]
     outputs: dict[str, Any] = {}
     for part in sources:
         outputs.update(part.get("outputs") or {})
     return {
         **verdict(params),
         "outputs": outputs,
-        "artifacts": [describe(artifact) for part in sources for artifact in part.get("artifacts") or []],
+        # A failure is told even when its log is gone, too.
+        "artifacts": described(artifacts, all_of_them=params["failure"] is None),
         "tests": [test_case(test) for part in sources for test in part.get("tests") or []],
         "tool_seconds": round(sum(float(part.get("tool_seconds") or 0) for part in sources), 3),
     }

@@ -45,6 +45,8 @@ def write(params: dict[str, Any]) -> Part:
     disk = _disk(params, rev, workspace)
     folder.mkdir(parents=True, exist_ok=True)
     image = folder / f"fedora-atomic-{version}-{rev[:15]}.qcow2"
+    for killed in folder.glob(f".{image.name}.*"):
+        killed.unlink()
     scratch = folder / f".{image.name}.{os.getpid()}"
     try:
         output(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", disk, scratch])

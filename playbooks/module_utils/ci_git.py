@@ -53,7 +53,10 @@ class Commit:
 
 @dataclass
 class Clone:
-    """A bare clone below `folder`; `name` (namespace/repo) is what error messages call it."""
+    """A bare clone below `folder`; `name` (namespace/repo) is what error messages call it.
+
+    `seconds` is what one git command may take.
+    """
 
     folder: Path
     url: str
@@ -113,7 +116,7 @@ class Clone:
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [require("git"), *arguments]
         try:
-            return subprocess.run(
+            ran = subprocess.run(
                 command,
                 capture_output=True,
                 check=False,
@@ -124,7 +127,12 @@ class Clone:
                 timeout=self.seconds,
             )
         except subprocess.TimeoutExpired as error:
-            raise InfrastructureError(f"git took more than {self.seconds:.0f} seconds for {self.name}") from error
+            raise InfrastructureError(
+                f"git took more than {self.seconds:.0f} seconds for {self.name}; is dist-git away?"
+            ) from error
+        if ran.returncode < 0:
+            raise InfrastructureError(f"signal {-ran.returncode} ended git; is the builder out of memory?")
+        return ran
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import re
 import shutil
 import stat
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import urllib.response
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _LIST_LIMIT: Final = 1 << 20
@@ -23,6 +27,7 @@ _NEW: Final = re.compile(r"(?P<type>[A-Z0-9]+) \((?P<name>[^()]+)\) = (?P<hash>[
 _OLD: Final = re.compile(r"(?P<hash>[0-9a-f]{32})\s+\*?(?P<name>\S+)")
 _HASHES: Final = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 _CHUNK: Final = 1 << 20
+_STALL_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def _parse(line: str) -> Source:
 
 @dataclass(frozen=True)
 class Lookaside:
-    """A look-aside cache: `base` is a folder, or a URL (file, http, https); `seconds` limits each transfer's waits."""
+    """A look-aside cache: `base` is a folder, or a URL (file, http, https); `seconds` is what one file may take."""
 
     base: str
     namespace: str
@@ -86,7 +91,7 @@ class Lookaside:
         digest = hashlib.new(source.kind, usedforsecurity=False)
         target = folder / source.name
         with self._open(source) as remote, target.open("xb") as local:
-            while chunk := remote.read(_CHUNK):
+            for chunk in self._chunks(remote, source):
                 digest.update(chunk)
                 if local.tell() + len(chunk) > self.size_limit:
                     raise PackageError(f"{source.name} is larger than the {self.size_limit >> 20} MiB a build may use")
@@ -97,6 +102,24 @@ class Lookaside:
             )
         return target
 
+    def _chunks(self, remote: http.client.HTTPResponse | urllib.response.addinfourl, source: Source) -> Iterator[bytes]:
+        """Yield what the cache sends. Raises InfrastructureError when it stops short, stalls or takes too long."""
+        announced = int(remote.headers.get("Content-Length") or 0)
+        began, received = time.monotonic(), 0
+        try:
+            # One read of the socket at a time, so that a cache that drips is noticed.
+            while chunk := remote.read1(_CHUNK):
+                received += len(chunk)
+                yield chunk
+                if time.monotonic() - began > self.seconds:
+                    raise TimeoutError(f"no end after {self.seconds:.0f} seconds")
+            if received < announced:
+                raise ConnectionError(f"{received} of {announced} bytes came")
+        except (OSError, http.client.HTTPException) as error:
+            raise InfrastructureError(
+                f"{source.name} did not come whole from the look-aside cache: {clean(error, 200)}"
+            ) from error
+
     def _url(self, source: Source) -> str:
         base = self.base if "://" in self.base else "file://" + urllib.parse.quote(self.base)
         if urllib.parse.urlsplit(base).scheme not in {"file", "http", "https"}:
@@ -104,9 +127,9 @@ class Lookaside:
         parts = (self.namespace, self.repo, source.name, source.kind, source.checksum, source.name)
         return "/".join([base.rstrip("/"), *map(urllib.parse.quote, parts)])
 
-    def _open(self, source: Source) -> BinaryIO:
+    def _open(self, source: Source) -> http.client.HTTPResponse | urllib.response.addinfourl:
         try:
-            return urllib.request.urlopen(self._url(source), timeout=self.seconds)  # type: ignore[no-any-return] # noqa: S310
+            return urllib.request.urlopen(self._url(source), timeout=min(self.seconds, _STALL_SECONDS))  # type: ignore[no-any-return] # noqa: S310
         except urllib.error.HTTPError as error:
             if error.code in {404, 410}:
                 raise self._absent(source) from error
@@ -115,7 +138,7 @@ class Lookaside:
             if isinstance(error.reason, FileNotFoundError) or "No such file" in str(error.reason):
                 raise self._absent(source) from error
             raise InfrastructureError(f"the look-aside cache cannot be reached: {clean(error.reason, 200)}") from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise InfrastructureError(f"the look-aside cache cannot be read: {clean(error, 200)}") from error
 
     def _absent(self, source: Source) -> PackageError:

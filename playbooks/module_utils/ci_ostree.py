@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Final
 
 from ansible.module_utils.ci_nevra import Nevra, from_pkglist
@@ -25,10 +26,17 @@ class Repository:
         self.path = path
 
     def create(self) -> None:
-        """Make the repository when there is none."""
-        if not (self.path / "config").is_file():
-            self.path.mkdir(parents=True, exist_ok=True)
-            output(["ostree", "init", f"--repo={self.path}", "--mode=archive"])
+        """Make the repository when there is none.
+
+        Aside and whole: ostree takes one that a full disk cut short for complete.
+        """
+        if (self.path / "config").is_file():
+            return
+        scratch = self.path.with_name(f".{self.path.name}.new")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        output(["ostree", "init", f"--repo={scratch}", "--mode=archive"])
+        scratch.rename(self.path)
 
     def ostree(self, verb: str, *arguments: str | Path) -> str:
         """Run `ostree VERB --repo=...` and return what it prints. Raises InfrastructureError with ostree's sentence."""

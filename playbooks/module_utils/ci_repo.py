@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def publish(files: Sequence[Path], nvr: str, repo: Path, link: Path, sandbox: tuple[Path, Mapping[str, Any]]) -> Part:
-    """Make `repo` of the RPM files and move the symlink `link`, the address of the package, to it.
+def publish(
+    files: Sequence[Path], nvr: str, repo: Path, link: Path | None, sandbox: tuple[Path, Mapping[str, Any]]
+) -> Part:
+    """Make `repo` of the RPM files and move the symlink `link`, the address of the package, to it, if there is one.
 
     `nvr` is what the source package must be; `sandbox` is the workspace and the limits. Returns outputs and artifacts.
     Raises PackageError when the files are not one source package and at least one binary package.
@@ -28,7 +30,8 @@ def publish(files: Sequence[Path], nvr: str, repo: Path, link: Path, sandbox: tu
     source, binaries = _sort(query(copies, *sandbox), nvr)
     _createrepo(scratch, *sandbox)
     _replace(scratch, repo)
-    _link(repo, link)
+    if link:
+        _link(repo, link)
     artifacts = [{"path": str(repo / source.path.name), "kind": "srpm"}]
     artifacts += [{"path": str(repo / rpm.path.name), "kind": "rpm"} for rpm in binaries]
     return {"outputs": _outputs(source, binaries, repo), "artifacts": artifacts}

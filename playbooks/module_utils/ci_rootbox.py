@@ -34,7 +34,7 @@ class RootSandbox(Sandbox):
 
     def _limited(self) -> list[str]:
         size = int(self.limits["disk_mb"]) << 20
-        return ["prlimit", f"--cpu={int(self.limits['seconds'])}", f"--fsize={size}", "--core=0", "--"]
+        return ["prlimit", f"--cpu={self.cpu_seconds()}", f"--fsize={size}", "--core=0", "--"]
 
     @contextlib.contextmanager
     def _owned(self) -> Iterator[None]:

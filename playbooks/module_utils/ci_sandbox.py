@@ -12,25 +12,27 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_stage import InfrastructureError
+from ansible.module_utils.ci_space import explains
+from ansible.module_utils.ci_stage import DiskFullError, InfrastructureError, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 HOME: Final = "/builddir"
+_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 # systemd's range for dynamic users: Debian and Fedora give these to no account.
 _FIRST_UID: Final = 61184
 _UIDS: Final = 4336
 _USER_NS_UID: Final = 1000
 _ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "rpm", "xdg")
 _LOG_TAIL: Final = 64 * 1024
+_LAST_WORDS: Final = 8 * 1024
 _ISOLATE: Final = ("pid", "net", "ipc", "uts", "cgroup-try")
 _ROOT_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")  # only until setpriv has dropped to the user
 
@@ -65,19 +67,39 @@ class Sandbox:
     def run(self, command: Sequence[str], log: Path | None = None) -> Finished:
         """Run the command and wait; its output goes to `log` when given, else it is returned (its last 64 kB).
 
-        Raises InfrastructureError when bubblewrap or a tool it needs is not installed.
+        Raises InfrastructureError when a tool is not installed, the sandbox could not be made, or the command failed
+        while the disk was full or the builder out of memory: a failure that is returned is the command's own.
         """
+        for tool in ("prlimit", "setpriv", command[0]):
+            require(tool, _PATH)
+        killed_before = memory_kills()
         scratch = log or self.workspace / ".sandbox.out"
         errors = self.workspace / ".sandbox.err"
         with self._owned(), contextlib.ExitStack() as files:
             out = files.enter_context(scratch.open("wb")).fileno()
             err = subprocess.STDOUT if log else files.enter_context(errors.open("wb")).fileno()
-            code, timed_out = self._wait([*self.arguments(), *command], out, err)
+            code, timed_out, status = self._wait(command, out, err)
         finished = Finished(code, timed_out, tail(scratch), "" if log else tail(errors))
         if not log:
             scratch.unlink()
             errors.unlink()
+        if code != 0 and not timed_out:
+            self._acquit(finished, status, memory_kills() - killed_before)
         return finished
+
+    def _acquit(self, finished: Finished, status: str, kills: int) -> None:
+        """Raise InfrastructureError when it was not the command that failed."""
+        said = finished.stdout[-_LAST_WORDS:] + finished.stderr[-_LAST_WORDS:]
+        folders = [self.workspace, *self.writable.values()]
+        if short := explains(folders, said, float(self.limits["free_mb"])):
+            raise DiskFullError(short, last_line(said))
+        if kills:
+            raise InfrastructureError(
+                "the builder ran out of memory, and its kernel killed a process; let it run fewer stages at a time"
+            )
+        # bubblewrap writes the command's exit code only if it got as far as starting it.
+        if "exit-code" not in status:
+            raise InfrastructureError(f"the sandbox could not be made, or was killed: {last_line(said)}")
 
     def arguments(self) -> list[str]:
         """Return the command line up to the command itself."""
@@ -87,6 +109,10 @@ class Sandbox:
     def uid(self) -> int:
         """The user and group id outside: one of a range that no account has, the same for all of one workspace."""
         return _FIRST_UID + zlib.crc32(str(self.workspace).encode()) % _UIDS if os.geteuid() == 0 else os.geteuid()
+
+    def cpu_seconds(self) -> int:
+        """Return the CPU time one process may use: what all cores can do in the wall time that is limited."""
+        return int(self.limits["seconds"]) * (os.cpu_count() or 1)
 
     def _namespaces(self) -> list[str]:
         base = ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "builder", "--cap-drop", "ALL"]
@@ -130,7 +156,7 @@ class Sandbox:
 
     def _environment(self) -> list[str]:
         fixed = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": _PATH,
             "HOME": HOME,
             "LANG": "C.UTF-8",
             "USER": "builder",
@@ -139,11 +165,11 @@ class Sandbox:
         return [word for name, value in {**fixed, **self.environment}.items() for word in ("--setenv", name, value)]
 
     def _limited(self) -> list[str]:
-        seconds, size = int(self.limits["seconds"]), int(self.limits["disk_mb"]) << 20
+        size = int(self.limits["disk_mb"]) << 20
         words = [
             "prlimit",
             f"--nproc={int(self.limits['processes'])}",
-            f"--cpu={seconds}",
+            f"--cpu={self.cpu_seconds()}",
             f"--fsize={size}",
             "--core=0",
         ]
@@ -163,16 +189,29 @@ class Sandbox:
         finally:
             chown_trees(self.writable.values(), os.geteuid())
 
-    def _wait(self, command: Sequence[str], out: int, err: int) -> tuple[int, bool]:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
-        try:
-            return process.wait(timeout=float(self.limits["seconds"])), False
-        except subprocess.TimeoutExpired:
-            return -signal.SIGKILL, True
-        finally:
-            # Killing bwrap ends the first process of its namespace, and with it everything inside.
-            process.kill()
-            process.wait()
+    def _wait(self, command: Sequence[str], out: int, err: int) -> tuple[int, bool, str]:
+        """Run the command; return its exit code, whether its time ran out, and what bubblewrap says of it."""
+        with os.fdopen(os.memfd_create("bwrap-status"), "rb") as status:
+            bwrap, *arguments = self.arguments()
+            process = subprocess.Popen(
+                [bwrap, "--json-status-fd", str(status.fileno()), *arguments, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                pass_fds=[status.fileno()],
+                start_new_session=True,
+            )
+            timed_out = False
+            try:
+                process.wait(timeout=float(self.limits["seconds"]))
+            except subprocess.TimeoutExpired:
+                timed_out = True
+            finally:
+                # Killing bwrap ends the first process of its namespace, and with it everything inside.
+                process.kill()
+                process.wait()
+            status.seek(0)
+            return process.returncode, timed_out, status.read().decode()
 
 
 def shared_folder(inside: str) -> list[str]:
@@ -204,12 +243,24 @@ def chown_trees(folders: Any, uid: int) -> None:
                 os.lchown(Path(folder, name), uid, uid)
 
 
-def require(tool: str) -> str:
-    """Return the tool's path; raise InfrastructureError, naming it, when it is not installed."""
-    path = shutil.which(tool)
-    if path is None:
+def require(tool: str, path: str | None = None) -> str:
+    """Return where the tool is; raise InfrastructureError, naming it, when it is not installed (in PATH or `path`)."""
+    found = shutil.which(tool, path=path)
+    if found is None:
         raise InfrastructureError(f"{tool} is not installed on this builder; install it")
-    return path
+    return found
+
+
+def memory_kills() -> int:
+    """Return how many processes the builder's kernel has killed for want of memory since it started."""
+    counters = dict(line.split() for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines())
+    return int(counters.get("oom_kill", 0))
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return clean(lines[-1], 300) if lines else "it said nothing"
 
 
 def tail(path: Path, size: int = _LOG_TAIL) -> str:

@@ -6,10 +6,13 @@ Standard library only: the modules also run on remote builders with a plain pyth
 from __future__ import annotations
 
 import re
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ci_space import WHAT_TO_DO, Watch, is_full, says_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +46,15 @@ class InfrastructureError(StageError):
     """A host, a tool or a setting is at fault; trying again may help."""
 
 
+class DiskFullError(InfrastructureError):
+    """A file system has no room. `shortage` says which, and what is left on it."""
+
+    def __init__(self, shortage: str, said: str = "", part: Part | None = None) -> None:
+        """Make the sentence; `said` is what failed for it."""
+        because = f" (what failed: {clean(said, 200)})" if said else ""
+        super().__init__(f"the disk is full: {shortage}; {WHAT_TO_DO}{because}", part)
+
+
 def clean(text: object, limit: int = SENTENCE_LIMIT) -> str:
     """Return text as one line of at most `limit` characters, without control or direction-changing characters."""
     line = _CONTROL.sub(" ", str(text).encode("utf-8", "replace").decode()).strip()
@@ -53,14 +65,40 @@ def run_module(arguments: dict[str, Any], work: Callable[[dict[str, Any]], Part]
     """Run a module: call `work` with its parameters and exit with the part it returns.
 
     A StageError becomes a failed task that carries `msg`, `fault` and the part known by then; `stage_result` reads
-    them.
+    them. What failed while one of the module's file systems was full, tests included, failed for that.
     """
     module = AnsibleModule(argument_spec=arguments)
     started = time.monotonic()
+    watch = Watch(_places(arguments, module.params))
     try:
-        part = work(module.params)
-    except StageError as error:
+        with watch:
+            part = work(module.params)
+        if part.get("status") == "UNSTABLE" and watch.seen:
+            raise DiskFullError(watch.seen, part.get("reason", ""), part)
+    except (StageError, OSError) as error:
         spent = {"tool_seconds": round(time.monotonic() - started, 3)}
-        module.fail_json(msg=str(error), fault=error.fault, **(spent | error.part))
+        failure = explained(error, watch.seen)
+        module.fail_json(msg=str(failure), fault=failure.fault, **(spent | failure.part))
     part.setdefault("tool_seconds", round(time.monotonic() - started, 3))
     module.exit_json(changed=True, **part)
+
+
+def explained(error: StageError | OSError, shortage: str) -> StageError:
+    """Return the error as the fault it is; `shortage` is what was short on a file system while the module ran."""
+    part = error.part if isinstance(error, StageError) else {}
+    if isinstance(error, DiskFullError):
+        return error
+    if shortage:
+        return DiskFullError(shortage, str(error), part)
+    if isinstance(error, OSError):
+        where = f"{error.strerror or error}: {error.filename or 'a file of the stage'}"
+        return DiskFullError(where) if is_full(error) else InfrastructureError(f"the builder failed the stage: {where}")
+    if error.fault == INFRASTRUCTURE and says_full(str(error)):
+        return DiskFullError(str(error), part=part)
+    return error
+
+
+def _places(arguments: dict[str, Any], params: dict[str, Any]) -> list[Path]:
+    """Return where a module works: what its arguments of type `path` name, and the temporary folder."""
+    named = [params[name] for name, argument in arguments.items() if argument.get("type") == "path"]
+    return [*map(Path, filter(None, named)), Path(tempfile.gettempdir())]

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_sandbox import Sandbox, shared_folder
+from ansible.module_utils.ci_sandbox import Sandbox, require, shared_folder
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, clean
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def binary_rpms(package_repo: Path) -> list[str]:
 
 def unpack(names: Sequence[str], package_repo: Path, workspace: Path, limits: Mapping[str, Any]) -> Path:
     """Unpack the packages into <workspace>/testroot, in the sandbox: an archive may hold any path."""
+    for tool in ("rpm2cpio", "cpio"):
+        require(tool)
     root = workspace / "testroot"
     root.mkdir()
     sandbox = Sandbox(workspace, limits, writable={ROOT: root}, readable={PACKAGES: package_repo}, folder=ROOT)

@@ -9,8 +9,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Final
 
-from ansible.module_utils.ci_sandbox import require
-from ansible.module_utils.ci_stage import InfrastructureError, clean
+from ansible.module_utils.ci_sandbox import last_line, require
+from ansible.module_utils.ci_stage import InfrastructureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,19 +76,20 @@ def output(
     ran = run(command, cwd=cwd, environment=environment)
     if ran.returncode != 0:
         words = " ".join(str(word) for word in command[:3])
-        raise InfrastructureError(f"{words} failed: {last_line(ran.stderr or ran.stdout)}")
+        raise InfrastructureError(f"{words} failed: {how_it_ended(ran)}")
     return ran.stdout
+
+
+def how_it_ended(ran: subprocess.CompletedProcess[str]) -> str:
+    """Return the last words of a tool that failed, or the signal that ended it."""
+    if ran.returncode < 0:
+        return f"signal {-ran.returncode} ended it; is the builder out of memory?"
+    return last_line(ran.stderr or ran.stdout)
 
 
 def as_root(command: Sequence[str | Path]) -> list[str | Path]:
     """Return the command, in a user namespace where the caller looks like root when it is not root."""
     return list(command) if os.geteuid() == 0 else ["unshare", "--map-root-user", *command]
-
-
-def last_line(text: str) -> str:
-    """Return the last line that says something."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return clean(lines[-1], 300) if lines else "it said nothing"
 
 
 @contextlib.contextmanager

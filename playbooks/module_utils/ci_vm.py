@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ansible.module_utils.ci_sandbox import require, tail
+from ansible.module_utils.ci_sandbox import last_line, require, tail
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, clean
-from ansible.module_utils.ci_tools import Clock, last_line
+from ansible.module_utils.ci_tools import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,9 +124,12 @@ class Vm:
         return False
 
     def _ended(self, spent: float) -> StageError:
-        if self.console_text().strip():
+        code = self.process.returncode if self.process else 0
+        if code < 0:
+            return InfrastructureError(f"signal {-code} ended the virtual machine; is the builder out of memory?")
+        if code == 0 and self.console_text().strip():
             return PackageError(f"the composed host stopped after {spent:.0f} s of booting; {self._said()}")
-        return InfrastructureError(f"the virtual machine ended before its system said anything: {self._qemu_said()}")
+        return InfrastructureError(f"QEMU could not run the virtual machine: {self._qemu_said()}")
 
     def _said(self) -> str:
         return f"last console line: {last_line(self.console_text())}"

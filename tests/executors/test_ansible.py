@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ci_pipeline.errors import ExecutorError
+from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.ansible import AnsibleExecutor
-from ci_pipeline.outcome import Status
+from ci_pipeline.outcome import Fault, Status
 
 HOSTS = f"""
 [builders]
@@ -122,7 +122,7 @@ def test_cancelling_ends_the_playbook_and_what_it_started(playbooks: Path, works
     canceller = threading.Thread(target=cancel_once_started)
     canceller.start()
     begun = time.monotonic()
-    with pytest.raises(ExecutorError, match="it was cancelled"):
+    with pytest.raises(ExecutorError, match="its task was ended"):
         executor.run(request(workspace), workspace=workspace)
     canceller.join()
 
@@ -134,5 +134,51 @@ def test_a_stage_over_its_limit_is_ended(playbooks: Path, workspace: Path, monke
     monkeypatch.setattr("ci_pipeline.executors.ansible._GRACE_SECONDS", 0)
     write(playbooks, command("sleep 300"))
 
-    with pytest.raises(ExecutorError, match=r"longer than its limit of 3 s"):
+    with pytest.raises(ExecutorError, match=r"used up its limit of 3 s"):
         AnsibleExecutor(playbooks=playbooks).run(request(workspace, seconds=3), workspace=workspace)
+
+
+def test_a_stage_that_used_up_its_time_is_aborted_whoever_noticed(playbooks: Path, workspace: Path) -> None:
+    """The playbook may report that it stopped a command, before it is ended itself: its sentence and its logs stay."""
+    log = {"name": "build.log", "path": "/build.log", "kind": "log", "sha256": "0" * 64, "size": 1}
+    report = {"status": "FAILURE", "reason": "the build was stopped", "fault": "package", "artifacts": [log]}
+    write(playbooks, command(f"sleep 2; echo '{json.dumps(report)}' > {{{{ workspace }}}}/result.json; exit 1"))
+    found = AnsibleExecutor(playbooks=playbooks).run(request(workspace, seconds=2), workspace=workspace)
+
+    assert (found.status, found.fault) == (Status.ABORTED, Fault.NONE)
+    assert found.reason == "the stage was ended: it used up its limit of 2 s (limits.seconds): the build was stopped"
+    assert [artifact.name for artifact in found.artifacts] == ["build.log"]
+
+
+def test_a_stage_that_used_up_its_time_and_broke_is_ended(playbooks: Path, workspace: Path) -> None:
+    """Not tried again for want of a report."""
+    write(playbooks, command("sleep 2; exit 1"))
+
+    with pytest.raises(StageEnded, match="used up its limit of 2 s"):
+        AnsibleExecutor(playbooks=playbooks).run(request(workspace, seconds=2), workspace=workspace)
+
+
+def test_a_playbook_without_a_report_is_told_by_what_it_complained_of(playbooks: Path, workspace: Path) -> None:
+    """The task that failed last."""
+    write(playbooks, {"ansible.builtin.fail": {"msg": "the moon is\nin the way"}})
+
+    with pytest.raises(ExecutorError, match=r"left no result.json: .*; its playbook says: the moon is in the way"):
+        AnsibleExecutor(playbooks=playbooks).run(request(workspace), workspace=workspace)
+
+
+def test_a_builder_that_cannot_be_reached_is_named(playbooks: Path, workspace: Path) -> None:
+    """Its playbook cannot report."""
+    hosts = "[builders]\nfar ansible_host=127.0.0.1 ansible_port=9 ansible_connection=ssh\n"
+    (playbooks / "inventory" / "hosts").write_text(hosts)
+    write(playbooks, command("true"))
+
+    with pytest.raises(ExecutorError, match="Failed to connect to the host via ssh"):
+        AnsibleExecutor(playbooks=playbooks).run(request(workspace), workspace=workspace)
+
+
+def test_a_playbook_that_cannot_be_read_is_told(playbooks: Path, workspace: Path) -> None:
+    """Ansible's own error."""
+    (playbooks / "build_package.yml").write_text("- hosts: [")
+
+    with pytest.raises(ExecutorError, match=r"its playbook says: .*YAML"):
+        AnsibleExecutor(playbooks=playbooks).run(request(workspace), workspace=workspace)

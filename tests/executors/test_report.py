@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.executors import report
-from ci_pipeline.executors.report import Report, ReportedArtifact, read_report, tail_of
+from ci_pipeline.executors.report import Report, ReportedArtifact, over_time, read_report, tail_of
 from ci_pipeline.outcome import Fault, Status
 
 GOOD = {"status": "SUCCESS", "outputs": {"nvr": "a-1-1"}, "tool_seconds": 1.5}
@@ -109,3 +109,18 @@ def test_the_end_of_a_log_is_fit_for_another_log(tmp_path: Path) -> None:
     assert tail_of(real, lines=3) == ["line 47", "line 48", "line 49"]
     assert max(len(line) for line in tail_of(real, lines=100)) <= 300
     assert tail_of(linked) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "counts_as"),
+    [
+        (Status.FAILURE, 10, Status.ABORTED),
+        (Status.UNSTABLE, 12, Status.ABORTED),  # its last test was cut off
+        (Status.FAILURE, 9.9, Status.FAILURE),
+        (Status.SUCCESS, 12, Status.SUCCESS),  # it is done, so nothing is gained by ending it
+        (Status.SKIPPED, 12, Status.SKIPPED),
+    ],
+)
+def test_a_stage_over_its_time_counts_as_aborted(status: Status, seconds: float, counts_as: Status) -> None:
+    """Unless it succeeded all the same."""
+    assert over_time(Report(status=status), seconds=seconds, limit=10).status is counts_as

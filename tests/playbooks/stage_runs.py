@@ -17,10 +17,12 @@ import ansible_runner
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ci_pipeline.executors.report import Report
+
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 # A path longer than the address of a Unix socket may be: a clone can lie anywhere.
 DEEP: Final = "a-workspace-may-lie-deep/" * 4
-LIMITS = {"seconds": 120, "boot_seconds": 60, "memory_mb": 2048, "disk_mb": 1024, "processes": 256}
+LIMITS = {"seconds": 120, "boot_seconds": 60, "memory_mb": 2048, "disk_mb": 1024, "processes": 256, "free_mb": 1}
 _GIT = {
     "GIT_AUTHOR_NAME": "Packager",
     "GIT_AUTHOR_EMAIL": "packager@example.com",
@@ -38,6 +40,13 @@ class RunStage(Protocol):
 
     def __call__(self, stage: str, /, **request: Any) -> dict[str, Any]:
         """Keys given override the common request; `workspace` is a new folder unless given."""
+
+
+class CarryOut(Protocol):
+    """Have a stage carried out in a workspace by the pipeline's executor, and return its report."""
+
+    def __call__(self, stage: str, workspace: Path, **request: Any) -> Report:
+        """Keys given override the common request."""
 
 
 @dataclass
@@ -117,7 +126,7 @@ def stage_runner(base: Path) -> RunStage:
             envvars={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             playbook=f"{stage}.yml",
             inventory=str(PLAYBOOKS / "inventory" / "hosts.yml"),
-            extravars=_common(stage, base) | {"workspace": str(workspace)} | request,
+            extravars=common(stage, base) | {"workspace": str(workspace)} | request,
             quiet=True,
         )
         answer = workspace / "result.json"
@@ -128,7 +137,8 @@ def stage_runner(base: Path) -> RunStage:
     return run
 
 
-def _common(stage: str, base: Path) -> dict[str, Any]:
+def common(stage: str, base: Path) -> dict[str, Any]:
+    """Return the request keys that are the same for all stages, with folders below base."""
     return {
         "stage": stage,
         "run": "rpms.hello-0000000-f26-1",
@@ -136,6 +146,7 @@ def _common(stage: str, base: Path) -> dict[str, Any]:
         "package_namespace": "rpms",
         "repo": "hello",
         "branch": "f26",
+        "promote": True,
         "toolchain": "local",
         "ref": "fedora/f26/x86_64/atomic-host",
         "arch": "x86_64",
@@ -143,6 +154,7 @@ def _common(stage: str, base: Path) -> dict[str, Any]:
         "dist": ".fc26",
         "lookaside_url": "",
         "limits": LIMITS,
+        "artifacts": str(base),
         "cache": str(base / "cache"),
     }
 

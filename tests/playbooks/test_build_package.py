@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.playbooks.stage_runs import LIMITS
+
 if TYPE_CHECKING:
     from tests.playbooks.stage_runs import DistGit, RunStage
 
@@ -189,7 +191,7 @@ def test_failing_build_names_its_step(build: Build, dist_git: DistGit) -> None:
 def test_endless_build_is_stopped(build: Build, dist_git: DistGit) -> None:
     """A build that outlives its limit is stopped, with everything it started."""
     rev = dist_git.commit({"hello.spec": spec(build="sleep 987654 & sleep 987654"), "hello.sh": SCRIPT})
-    limits = {"seconds": 3, "memory_mb": 1024, "disk_mb": 512, "processes": 128, "boot_seconds": 1}
+    limits = LIMITS | {"seconds": 3}
 
     result = build(rev, limits=limits)
 
@@ -294,6 +296,19 @@ def test_success_publishes_an_indexed_repository(build: Build, dist_git: DistGit
     assert build.package_link.resolve() == build.package_repo
     assert not build.package_link.readlink().is_absolute()
     assert indexed(build.package_repo) == [outputs["rpms"][0]]
+
+
+def test_a_side_runs_build_leaves_the_address_of_the_package_alone(
+    build: Build, dist_git: DistGit, tmp_path: Path
+) -> None:
+    """Whoever asks for the newest build does not want an old revision."""
+    build.package_link.parent.mkdir(parents=True)
+    build.package_link.symlink_to(tmp_path / "newest")
+    result = build(dist_git.commit({"hello.spec": spec(), "hello.sh": SCRIPT}), promote=False)
+
+    assert result["status"] == "SUCCESS", result["reason"]
+    assert indexed(build.package_repo)
+    assert build.package_link.readlink() == tmp_path / "newest"
 
 
 def query(rpm: Path) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., dict[str, Any]]
 
-LIMITS = {"seconds": 5, "boot_seconds": 5, "memory_mb": 512, "disk_mb": 512, "processes": 64}
+LIMITS = {"seconds": 5, "boot_seconds": 5, "memory_mb": 512, "disk_mb": 512, "processes": 64, "free_mb": 1}
 PASSED = '<testcase name="pods start" time="2"/>'
 FAILED = '<testcase name="services answer"><failure message="timed out">trace</failure></testcase>'
 SKIPPED = '<testcase name="node reboots"><skipped/></testcase>'

@@ -1,26 +1,31 @@
 """Carries a stage out with ansible-runner: `playbooks/<stage>.yml` on the inventory's builders."""
 
 import json
-import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import ansible_runner
 
-from ci_pipeline.errors import StageEnded
+from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.base import Request
-from ci_pipeline.executors.report import REPORT_NAME, Report, clean, read_report
-
-log = logging.getLogger(__name__)
+from ci_pipeline.executors.output import Output, why_no_report
+from ci_pipeline.executors.report import (
+    REPORT_NAME,
+    Report,
+    over_time,
+    ran_over,
+    read_report,
+    sentence_of,
+)
 
 # What a playbook may know of this process. Everything else (database and bus passwords, Airflow's secrets) stays out.
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK")
 # Past the stage's own limit the playbook gets this long to report before it is ended from outside.
 _GRACE_SECONDS: Final = 30
-_LONGEST_LINE: Final = 300
 
 
 class AnsibleExecutor:
@@ -33,6 +38,16 @@ class AnsibleExecutor:
 
     def run(self, request: Request, *, workspace: Path) -> Report:
         """Run the playbook and read its report. See `Executor.run`."""
+        started, limit = time.monotonic(), request["limits"]["seconds"]
+        output = Output()
+        try:
+            status = self._play(request, workspace, output)
+        except OSError as error:
+            raise ExecutorError(sentence_of(error, workspace)) from error
+        return _report(status, workspace, output, seconds=time.monotonic() - started, limit=limit)
+
+    def _play(self, request: Request, workspace: Path, output: Output) -> str:
+        """Run the playbook; return ansible-runner's word for how it ended."""
         (workspace / REPORT_NAME).unlink(missing_ok=True)
         private = workspace / "ansible"
         private.mkdir(parents=True, exist_ok=True)
@@ -43,16 +58,17 @@ class AnsibleExecutor:
             playbook=str(self._playbooks / f"{request['stage']}.yml"),
             inventory=str(self._playbooks / "inventory"),
             cmdline=f"--extra-vars @{request_file}",
-            envvars=self._environment(),
-            settings={"suppress_env_files": True, "pexpect_timeout": 1},
+            envvars=self._environment() | {"ANSIBLE_LOCAL_TEMP": str(private / "tmp")},
+            # No copy of the output in a file: on a full disk ansible-runner would stop in the middle of the playbook.
+            settings={"suppress_env_files": True, "suppress_output_file": True, "pexpect_timeout": 1},
             timeout=request["limits"]["seconds"] + _GRACE_SECONDS,
-            event_handler=_log_event,
+            event_handler=output,
             cancel_callback=self._cancelled.is_set,
             quiet=True,
         )
         _drop_our_environment(runner.config.env)
         runner.run()
-        return self._report(str(runner.status), workspace, limit=request["limits"]["seconds"])
+        return str(runner.status)
 
     def cancel(self) -> None:
         """End the playbook at its next sign of life."""
@@ -64,15 +80,19 @@ class AnsibleExecutor:
         path = f"{Path(sys.executable).parent}:{passed_on.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         return {**passed_on, "PATH": path, "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg")}
 
-    @staticmethod
-    def _report(status: str, workspace: Path, *, limit: int) -> Report:
-        if status == "timeout":
-            msg = f"the stage was ended: it ran longer than its limit of {limit} s (limits.seconds)"
-            raise StageEnded(msg)
-        if status == "canceled":
-            msg = "the stage was ended: it was cancelled"
-            raise StageEnded(msg)
-        return read_report(workspace)
+
+def _report(status: str, workspace: Path, output: Output, *, seconds: float, limit: int) -> Report:
+    if status == "canceled":
+        msg = "its task was ended"
+        raise StageEnded(msg)
+    if status == "timeout":
+        raise StageEnded(ran_over(limit))
+    try:
+        return over_time(read_report(workspace), seconds=seconds, limit=limit)
+    except ExecutorError as error:
+        if seconds >= limit:
+            raise StageEnded(ran_over(limit)) from error
+        raise ExecutorError(why_no_report(str(error), output.complaint, workspace)) from error
 
 
 def _drop_our_environment(environment: dict[str, str]) -> None:
@@ -80,11 +100,3 @@ def _drop_our_environment(environment: dict[str, str]) -> None:
     for name, value in os.environ.items():
         if name not in _PASSED_ON and environment.get(name) == value:
             del environment[name]
-
-
-def _log_event(event: dict[str, Any]) -> bool:
-    """Put the playbook's output into the log, line by line as it comes. The stage's report has the whole of it."""
-    for line in event.get("stdout", "").splitlines():
-        if line.strip():
-            log.info("%s", clean(line)[:_LONGEST_LINE])
-    return True

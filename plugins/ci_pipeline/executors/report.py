@@ -1,5 +1,6 @@
 """The report a stage leaves (`result.json`), read as the hostile input it is: docs/stage-contract.md."""
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from ci_pipeline.errors import ExecutorError
 from ci_pipeline.outcome import Fault, Status, TestOutcome
 
 REPORT_NAME: Final = "result.json"
+MAKE_ROOM: Final = "make room there, for example with `ci-pipeline prune`, then clear the task"
 MAX_REPORT_BYTES: Final = 32 * 1024 * 1024
 _TAIL_BYTES: Final = 16 * 1024
 _LONGEST_LINE: Final = 300
@@ -70,6 +72,36 @@ def infrastructure_failure(reason: str) -> Report:
     return Report(status=Status.FAILURE, fault=Fault.INFRASTRUCTURE, reason=clean(reason)[:4000])
 
 
+def sentence_of(error: OSError, workspace: Path) -> str:
+    """Return what a failed system call means for the stage that works there."""
+    where = error.filename or workspace
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"the disk is full: {error.strerror}: {where}; {MAKE_ROOM}"
+    return f"the pipeline's own machine failed the stage: {error.strerror or error}: {where}"
+
+
+def over_time(report: Report, *, seconds: float, limit: int) -> Report:
+    """Return the report of a stage that took so long, as it counts.
+
+    Several clocks run: one for each command in the sandbox, one for the whole stage. Whichever is first, a stage that
+    used up its time and did not succeed is ABORTED; what it found and kept by then stays.
+
+    Args:
+        report: what the stage left.
+        seconds: the wall time it took.
+        limit: its limit, `limits.seconds`.
+    """
+    if seconds < limit or report.status in {Status.SUCCESS, Status.SKIPPED}:
+        return report
+    said = f"{ran_over(limit)}: {report.reason}" if report.reason else ran_over(limit)
+    return report.model_copy(update={"status": Status.ABORTED, "fault": Fault.NONE, "reason": said[:4000]})
+
+
+def ran_over(limit: int) -> str:
+    """Return the sentence for a stage that used up its time."""
+    return f"the stage was ended: it used up its limit of {limit} s (limits.seconds)"
+
+
 def read_report(workspace: Path) -> Report:
     """Read `result.json` of a workspace.
 
@@ -100,7 +132,7 @@ def _validated(data: bytes) -> Report:
 def tail_of(log: ReportedArtifact, *, lines: int = 40) -> list[str]:
     """Return the last lines of a log the stage left, fit for another log; none if it cannot be read."""
     try:
-        with _open_regular_file(Path(log.path)) as file:
+        with open_regular_file(Path(log.path)) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             text = file.read(_TAIL_BYTES).decode("utf-8", errors="replace")
     except OSError:
@@ -109,7 +141,7 @@ def tail_of(log: ReportedArtifact, *, lines: int = 40) -> list[str]:
 
 
 def _read_regular_file(path: Path) -> bytes:
-    with _open_regular_file(path) as file:
+    with open_regular_file(path) as file:
         data = file.read(MAX_REPORT_BYTES + 1)
     if len(data) > MAX_REPORT_BYTES:
         msg = f"the stage's {REPORT_NAME} is larger than {MAX_REPORT_BYTES} bytes"
@@ -117,6 +149,10 @@ def _read_regular_file(path: Path) -> bytes:
     return data
 
 
-def _open_regular_file(path: Path) -> BinaryIO:
-    """Open a file that package code could have tampered with: no symlink is followed, no pipe waited for."""
+def open_regular_file(path: Path) -> BinaryIO:
+    """Open a file that package code could have tampered with: no symlink is followed, no pipe waited for.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")

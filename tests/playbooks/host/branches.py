@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.playbooks.stage_runs import DistGit, RunStage
 
 REF = "fedora/f26/x86_64/atomic-host"
-LIMITS = {"seconds": 300, "boot_seconds": 120, "memory_mb": 1024, "disk_mb": 2048, "processes": 256}
+LIMITS = {"seconds": 300, "boot_seconds": 120, "memory_mb": 1024, "disk_mb": 2048, "processes": 256, "free_mb": 1}
 SPEC = """\
 Name: {name}
 Version: {version}

@@ -38,7 +38,7 @@ ATOMIC = """\
 SERVICE = "/usr/lib/host/services.d/broken"
 
 
-def test_failing_tests_promote_nothing(branch: Branch, build_candidate: BuildCandidate) -> None:
+def test_failing_tests_promote_nothing(branch: Branch, build_candidate: BuildCandidate, tmp_path: Path) -> None:
     """A failed service and a failed test of the package are named; ref and package set stay as they were."""
     install = (
         f"install -d %{{buildroot}}/usr/lib/host/services.d; printf '#!/bin/sh\\nexit 7\\n' >%{{buildroot}}{SERVICE}"
@@ -59,7 +59,7 @@ def test_failing_tests_promote_nothing(branch: Branch, build_candidate: BuildCan
     assert "broken" in next(test["message"] for test in result["tests"] if test["name"] == "host: no service failed")
     assert result["outputs"]["promoted"] is False
     assert (branch.head(), branch.good_packages()) == (head, packages)
-    assert not machines()
+    assert not machines(tmp_path)
 
 
 def test_files_that_are_not_the_packages_fail(branch: Branch, build_candidate: BuildCandidate) -> None:
@@ -74,7 +74,9 @@ def test_files_that_are_not_the_packages_fail(branch: Branch, build_candidate: B
     assert (test["outcome"], test["message"]) == ("failed", "differs from the package: /usr/bin/hello")
 
 
-def test_a_host_that_does_not_come_up_in_time_fails(branch: Branch, build_candidate: BuildCandidate) -> None:
+def test_a_host_that_does_not_come_up_in_time_fails(
+    branch: Branch, build_candidate: BuildCandidate, tmp_path: Path
+) -> None:
     """The reason has the time and the console's last line; the machine is gone."""
     composed = branch.compose(build_candidate("1.1"), build_id=2)
     head = branch.head()
@@ -84,7 +86,7 @@ def test_a_host_that_does_not_come_up_in_time_fails(branch: Branch, build_candid
     assert (result["status"], result["fault"]) == ("FAILURE", "package")
     assert result["reason"].startswith("the composed host did not come up in 1 s; last console line: ")
     assert branch.head() == head
-    assert not machines()
+    assert not machines(tmp_path)
 
 
 def test_a_machine_that_cannot_start_is_not_the_packages_fault(branch: Branch, build_candidate: BuildCandidate) -> None:
@@ -112,7 +114,9 @@ def test_a_compose_of_an_older_head_is_refused(branch: Branch, build_candidate: 
     assert branch.good_packages() == packages
 
 
-def test_a_pass_promotes_commit_and_packages_once(branch: Branch, build_candidate: BuildCandidate) -> None:
+def test_a_pass_promotes_commit_and_packages_once(
+    branch: Branch, build_candidate: BuildCandidate, tmp_path: Path
+) -> None:
     """The ref moves, the newer package takes the older one's place, the summary knows it; again changes nothing."""
     docs = "%package docs\nSummary: More\n%description docs\nMore."
     candidate = build_candidate("1.1", header=docs, files="%files docs\n%dir /etc")
@@ -138,7 +142,7 @@ def test_a_pass_promotes_commit_and_packages_once(branch: Branch, build_candidat
     assert rev in ostree(branch.ostree, "summary", "--view")
     assert ostree(branch.ostree, "static-delta", "list").endswith(rev)
     assert ostree(branch.ostree, "refs") == REF
-    assert not machines()
+    assert not machines(tmp_path)
 
 
 def test_the_machine_ends_with_its_playbook(branch: Branch, build_candidate: BuildCandidate, tmp_path: Path) -> None:
@@ -152,11 +156,11 @@ def test_the_machine_ends_with_its_playbook(branch: Branch, build_candidate: Bui
 
     with subprocess.Popen(command, cwd=PLAYBOOKS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as playbook:
         _wait_until((work / "console.log").exists)
-        booting = machines()
+        booting = machines(tmp_path)
         os.kill(playbook.pid, signal.SIGKILL)
 
     assert len(booting) == 1
-    _wait_until(lambda: not machines())
+    _wait_until(lambda: not machines(tmp_path))
 
 
 def _request_of(branch: Branch, outputs: dict[str, object], work: Path, tmp_path: Path) -> Path:
@@ -169,17 +173,17 @@ def _request_of(branch: Branch, outputs: dict[str, object], work: Path, tmp_path
     return path
 
 
-def machines() -> list[int]:
-    """Return the process ids of this test session's virtual machines."""
+def machines(folder: Path) -> list[int]:
+    """Return the process ids of the virtual machines that work in a folder: other tests run beside this one."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = (folder / "cmdline").read_bytes()
+            command = (process / "cmdline").read_bytes()
         except OSError:
             continue
         if command.startswith(b"qemu-system") or b"/qemu-system-x86_64\0" in command[:80]:
-            found.append((int(folder.name), command))
-    return [number for number, command in found if b"pytest-" in command]
+            found.append((int(process.name), command))
+    return [number for number, command in found if f"{folder}/".encode() in command]
 
 
 def _wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
