@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -37,5 +38,5 @@ class ComposeLeaseTrigger(BaseTrigger):
         yield TriggerEvent({})
 
     def _acquire(self) -> bool:
-        with store.session() as session:
-            return leases.acquire(session, branch=self.branch, run=self.run_row) is None
+        holder = store.transact(partial(leases.acquire, branch=self.branch, run=self.run_row))
+        return holder is None

@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from ci_pipeline import settings
+from ci_pipeline import catch_up, settings
 from ci_pipeline.bus.consumer import Batch, Consumer
-from ci_pipeline.errors import BusUnreachable
+from ci_pipeline.errors import BusUnreachable, CiPipelineError, DatabaseUnreachable
 from ci_pipeline.intake import Intake
+from ci_pipeline.patience import say_why
 from ci_pipeline.store.ledger import Received
 
 log = logging.getLogger(__name__)
@@ -47,20 +48,75 @@ class GitReceiveTrigger(BaseTrigger):
         # Read from the file, not from what an earlier trigger of this process has read.
         current = await asyncio.to_thread(settings.load)
         intake = Intake(current, trigger_run_id=self.trigger_run_id)
-        yield TriggerEvent({"messages": await self._listen(current, intake)})
+        missed = _Missed(current, self.trigger_run_id)
+        messages = await self._listen(current.bus, intake, missed)
+        await missed.looked_for()
+        yield TriggerEvent({"messages": messages})
 
-    async def _listen(self, current: settings.Settings, intake: Intake) -> int:
-        bus, end, messages = current.bus, time.monotonic() + self.rotate_after, 0
+    async def _listen(self, bus: settings.Bus, intake: Intake, missed: "_Missed") -> int:
+        end, messages = time.monotonic() + self.rotate_after, 0
         async with _connected(bus) as consumer:
+            missed.connected(consumer.backlog)
             async for batch in consumer.batches(max_size=bus.prefetch, max_wait=_LOOK_UP_SECONDS):
+                if batch.reconnected:
+                    missed.connected(consumer.backlog)
                 if batch.deliveries:
-                    await asyncio.to_thread(intake.record, _received(batch))
+                    await _record(intake, batch)
                     await consumer.ack(batch)
                     messages += len(batch.deliveries)
+                missed.look_after(len(batch.deliveries))
                 await asyncio.to_thread(intake.catch_up)
                 if time.monotonic() >= end:
                     break
         return messages
+
+
+class _Missed:
+    """Pushes nobody heard of are looked for, beside the listening, once per connection to the bus.
+
+    Not before the messages that waited in our queue are taken up: they may be older than dist-git's heads, and must
+    not seem newer because they come later.
+    """
+
+    def __init__(self, current: settings.Settings, trigger_run_id: str) -> None:
+        self._settings = current
+        self._trigger_run_id = trigger_run_id
+        self._due = False
+        self._backlog = 0
+        self._looking: asyncio.Task[None] | None = None
+
+    def connected(self, backlog: int) -> None:
+        """Begin anew: so many messages wait."""
+        self._due, self._backlog = self._settings.dist_git.catch_up, backlog
+
+    def look_after(self, messages: int) -> None:
+        """Look, if with these messages the backlog is taken up."""
+        self._backlog -= messages
+        if self._due and self._backlog <= 0 and (self._looking is None or self._looking.done()):
+            self._due = False
+            self._looking = asyncio.create_task(asyncio.to_thread(self._look))
+
+    async def looked_for(self) -> None:
+        """Wait until nothing is being looked for."""
+        if self._looking is not None:
+            await self._looking
+
+    def _look(self) -> None:
+        try:
+            found = catch_up.catch_up(self._settings, trigger_run_id=self._trigger_run_id)
+        except CiPipelineError as error:
+            log.warning("pushes nobody heard of cannot be looked for: %s", error)
+            return
+        log.info("dist-git's heads: %s", found.summary)
+        for problem in found.problems:
+            log.warning("not looked at: %s", problem)
+
+
+async def _record(intake: Intake, batch: Batch) -> None:
+    """Write a batch, however long the database is away: unacknowledged, its messages are safe with the broker."""
+    async for attempt in _patiently(DatabaseUnreachable):
+        with attempt:
+            await asyncio.to_thread(intake.record, _received(batch))
 
 
 def _received(batch: Batch) -> list[Received]:
@@ -72,11 +128,15 @@ async def _connected(bus: settings.Bus) -> AsyncIterator[Consumer]:
     """Connect, however long the broker is away."""
     consumer = Consumer(bus.url.get_secret_value(), bus.exchange, bus.queue, bus.bindings, bus.prefetch)
     async with AsyncExitStack() as stack:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(BusUnreachable),
-            wait=wait_random_exponential(max=_RECONNECT_SECONDS),
-            before_sleep=before_sleep_log(log, logging.WARNING),
-        ):
+        async for attempt in _patiently(BusUnreachable):
             with attempt:
                 await stack.enter_async_context(consumer)
         yield consumer
+
+
+def _patiently(away: type[CiPipelineError]) -> AsyncRetrying:
+    return AsyncRetrying(
+        retry=retry_if_exception_type(away),
+        wait=wait_random_exponential(multiplier=0.2, max=_RECONNECT_SECONDS),
+        before_sleep=say_why(log),
+    )

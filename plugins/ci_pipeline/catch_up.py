@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from ci_pipeline import dist_git, store
 from ci_pipeline.change import Change
 from ci_pipeline.intake import Intake
+from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import ledger
 from ci_pipeline.store.ledger import Received
@@ -60,12 +61,13 @@ class CaughtUp:
         return ", ".join(filter(None, parts))
 
 
-def catch_up(settings: Settings, *, everything: bool = False) -> CaughtUp:
+def catch_up(settings: Settings, *, everything: bool = False, trigger_run_id: str = "") -> CaughtUp:
     """Queue what was pushed and is not in the ledger.
 
     Args:
         settings: which packages and branches are watched, and where dist-git is.
         everything: also run the heads of packages and branches of which nothing was ever queued.
+        trigger_run_id: the DAG run that does it; announcements point to it.
 
     Raises:
         StackError: git is not installed.
@@ -82,7 +84,7 @@ def catch_up(settings: Settings, *, everything: bool = False) -> CaughtUp:
         pushed = _places_of_messages_after(session, newest)
         missed = [head for head in unknown if _place(head) not in pushed]
         wanted = missed if everything else _of_places_run_before(session, missed)
-        rows = Intake(settings, trigger_run_id="").take_up(session, map(_message, wanted))
+        rows = Intake(settings, trigger_run_id=trigger_run_id).take_up(session, map(_message, wanted))
         queued = [head for head, row in zip(wanted, rows, strict=True) if row.state == "queued"]
     return CaughtUp(
         queued=tuple(queued),
@@ -95,15 +97,18 @@ def catch_up(settings: Settings, *, everything: bool = False) -> CaughtUp:
 
 
 def _known(session: Session, heads: Sequence[Change]) -> set[Change]:
-    """Return those heads that a message or a run is of. A dead letter is of no change."""
+    """Return those heads that a message is of, or a run that is no backfill. A dead letter is of no change."""
     wanted = [(head.namespace, head.repo, head.rev, head.branch) for head in heads]
-    found = _among(session, Inbound, wanted) | _among(session, Run, wanted)
+    # A backfill has told how the head does, and left the branch without it.
+    found = _among(session, Inbound, wanted) | _among(session, Run, wanted, Run.kind != Kind.BACKFILL)
     return {head for head, change in zip(heads, wanted, strict=True) if change in found}
 
 
-def _among(session: Session, table: type[Inbound | Run], wanted: Sequence[tuple[str, ...]]) -> set[tuple[object, ...]]:
+def _among(
+    session: Session, table: type[Inbound | Run], wanted: Sequence[tuple[str, ...]], *conditions: ColumnElement[bool]
+) -> set[tuple[object, ...]]:
     columns = (table.namespace, table.repo, table.rev, table.branch)
-    return set(session.execute(select(*columns).where(tuple_(*columns).in_(wanted))))
+    return set(session.execute(select(*columns).where(tuple_(*columns).in_(wanted), *conditions)))
 
 
 def _places_of_messages_after(session: Session, newest: int) -> set[_Place]:

@@ -10,9 +10,12 @@ CiPipelineError
 ├── AirflowApiError      Airflow did not take a request; the change stays queued and is fired again
 │   ├── AirflowUnreachable  nothing can be fired now: wait
 │   └── AirflowRefused      this one is refused: look at the others
+├── DistGitUnreachable   dist-git is away or refuses: try again later
 ├── StoreError           the database holds no such row, or not in the state that was asked for
+├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
 │   └── StageEnded       someone or a limit ended it: ABORTED, never tried again
+├── RetentionError       a file could not be tidied up: it is left, the next pass tries again
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
 """
 
@@ -57,8 +60,16 @@ class AirflowRefused(AirflowApiError):
     """Airflow refuses this one request. Go on with the others; this one is fired again later."""
 
 
+class DistGitUnreachable(CiPipelineError):
+    """dist-git did not answer, or not this. Nothing is known of the package: try again later."""
+
+
 class StoreError(CiPipelineError):
     """The database has no such row, or the row is not in the state that was asked for."""
+
+
+class DatabaseUnreachable(CiPipelineError):
+    """The database is away, or cannot work now. Nothing of the transaction is certain: do all of it again later."""
 
 
 class ExecutorError(CiPipelineError):
@@ -67,6 +78,10 @@ class ExecutorError(CiPipelineError):
 
 class StageEnded(ExecutorError):
     """Someone, or its time limit, ended a stage. Report it as ABORTED; it is not tried again."""
+
+
+class RetentionError(CiPipelineError):
+    """Something could not be removed, and is left as it is. Go on with the rest; the next pass tries again."""
 
 
 class StackError(CiPipelineError):

@@ -7,8 +7,10 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline import publishing, store
 from ci_pipeline.airflow_api import AirflowApi
-from ci_pipeline.errors import AirflowRefused, AirflowUnreachable
+from ci_pipeline.change import Change
+from ci_pipeline.errors import AirflowRefused, AirflowUnreachable, DatabaseUnreachable
 from ci_pipeline.journal import Journal
+from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import ledger, runs
 from ci_pipeline.store.ledger import Received
@@ -51,7 +53,7 @@ class Intake:
         publishing.publish_or_leave(self._settings)
         try:
             self._fire()
-        except AirflowUnreachable as error:
+        except (AirflowUnreachable, DatabaseUnreachable) as error:
             log.warning("queued changes wait: %s", error)
 
     def _fire(self) -> None:
@@ -61,17 +63,30 @@ class Intake:
             return
         with AirflowApi(self._settings.airflow) as airflow:
             for run in waiting:
-                self._fire_one(airflow, run)
+                try:
+                    fire(airflow, run)
+                except AirflowRefused as error:
+                    log.warning("%s waits: %s", runs.change_of(run), error)
 
-    @staticmethod
-    def _fire_one(airflow: AirflowApi, run: Run) -> None:
-        change = runs.change_of(run)
-        conf = {"namespace": run.namespace, "repo": run.repo, "rev": run.rev}
-        try:
-            airflow.trigger(run.dag_id, run.run_id, conf=conf, note=str(change))
-        except AirflowRefused as error:
-            log.warning("%s waits: %s", change, error)
-            return
-        with store.session() as session:
-            runs.mark_fired(session, run.id)
-        log.info("fired %s as %s %s", change, run.dag_id, run.run_id)
+
+def fire(airflow: AirflowApi, run: Run) -> None:
+    """Start the DAG run of a queued run. One that is fired already stays as it is.
+
+    Raises:
+        AirflowApiError: Airflow does not answer, or does not take it: the run stays queued, and is fired later.
+    """
+    change = runs.change_of(run)
+    key = _partition_key_of(run, change)
+    airflow.trigger(run.dag_id, run.run_id, conf=runs.conf_of(run), note=_note(run, change), partition_key=key)
+    with store.session() as session:
+        runs.mark_fired(session, run.id)
+    log.info("fired %s as %s %s", change, run.dag_id, run.run_id)
+
+
+def _partition_key_of(run: Run, change: Change) -> str | None:
+    """Return what a backfill knows the run by. What was asked for by hand need not be in the index of revisions."""
+    return None if run.kind == Kind.MANUAL else change.partition_key
+
+
+def _note(run: Run, change: Change) -> str:
+    return f"{change}, backfill" if run.kind == Kind.BACKFILL else str(change)

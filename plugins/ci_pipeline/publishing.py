@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ci_pipeline.bus import schemas
 from ci_pipeline.bus.publisher import Publisher
-from ci_pipeline.errors import PublishError
+from ci_pipeline.errors import DatabaseUnreachable, PublishError
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
@@ -21,22 +21,24 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
 
     Raises:
         PublishError: the bus is away; the outbox keeps what is left.
+        DatabaseUnreachable: the outbox cannot be read now. A message that was being published may go out twice.
     """
     bus = settings.bus
     with Publisher(bus.url.get_secret_value(), bus.exchange, timeout=bus.publish_timeout) as publisher:
 
         def hand_over(row: Outbox) -> None:
-            publisher.publish(schemas.make(row.event, _prefix(row), row.body, outbox_id=str(row.id)))
+            kind = row.run.kind if row.run else ""
+            publisher.publish(schemas.make(row.event, _prefix(row), row.body, outbox_id=str(row.id), kind=kind))
             log.info("published %s %s", row.topic, row.body["status"])
 
         return outbox.publish_pending(hand_over, runs=runs)
 
 
 def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -> None:
-    """Publish pending messages; a bus that is away is logged, for the outbox keeps them."""
+    """Publish pending messages; a bus or a database that is away is logged, for the outbox keeps them."""
     try:
         publish(settings, runs=runs)
-    except PublishError as error:
+    except (PublishError, DatabaseUnreachable) as error:
         log.warning("messages stay in the outbox: %s", error)
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pika
 import pytest
@@ -11,11 +13,14 @@ from airflow.sdk.exceptions import TaskDeferred
 from sqlalchemy import select
 
 from ci_pipeline import store
+from ci_pipeline.catch_up import TOPIC
+from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.intake import Intake
 from ci_pipeline.settings import Settings
 from ci_pipeline.store.tables import Inbound, Outbox
 from sensors.git_receive import GitReceiveSensor
 from sensors.git_receive_trigger import GitReceiveTrigger
+from tests.distgit import DistGit
 from tests.makers import PUSHED, pushed
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -26,6 +31,8 @@ def queue(current: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A queue of the test's own, which the settings name."""
     name = "test-intake"
     monkeypatch.setenv("CI_PIPELINE_BUS__QUEUE", name)
+    # Whoever wants dist-git to be looked at makes one.
+    monkeypatch.setenv("CI_PIPELINE_DIST_GIT__CATCH_UP", "false")
     parameters = pika.URLParameters(current.bus.url.get_secret_value())
     with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
         channel = connection.channel()
@@ -87,6 +94,62 @@ def test_a_message_that_could_not_be_recorded_stays_on_the_bus(
         asyncio.run(listen())
 
     assert left_in(current, queue) == 1
+
+
+def test_a_database_that_goes_away_is_waited_for(
+    current: Settings, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is held, unacknowledged, and written when the database is back."""
+    send(current, pushed("greeter").raw)
+    record, answers = Intake.record, iter([DatabaseUnreachable("away"), DatabaseUnreachable("away")])
+    left = []
+
+    def sometimes(intake: Intake, messages: Iterable[Any]) -> None:
+        left.append(left_in(current, queue))
+        for error in answers:
+            raise error
+        record(intake, messages)
+
+    monkeypatch.setattr(Intake, "record", sometimes)
+    payload = asyncio.run(listen())
+
+    assert payload == {"messages": 1}
+    assert len(left) == 3
+    assert left_in(current, queue) == 0
+    with store.session() as session:
+        assert session.scalars(select(Inbound.state)).all() == ["queued"]
+
+
+@pytest.fixture
+def distgit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DistGit:
+    """A dist-git with greeter on f26, which the trigger looks at."""
+    made = DistGit(tmp_path)
+    monkeypatch.setenv("CI_PIPELINE_DIST_GIT__CATCH_UP", "true")
+    monkeypatch.setenv("CI_PIPELINE_DIST_GIT__URL", made.url)
+    return made
+
+
+def test_a_push_nobody_heard_of_is_found_when_listening_begins(current: Settings, queue: str, distgit: DistGit) -> None:
+    """After what waits in the queue, which may be older than dist-git's head, and must not supersede it."""
+    older = distgit.commit("greeter", {"README": "1"})
+    missed = distgit.commit("greeter", {"README": "2"})
+    send(current, pushed("greeter", rev=older).raw)
+    asyncio.run(listen())
+    with store.session() as session:
+        rows = session.execute(select(Inbound.rev, Inbound.state, Inbound.topic).order_by(Inbound.id)).all()
+
+    assert [tuple(row) for row in rows] == [(older, "superseded", PUSHED), (missed, "queued", TOPIC)]
+
+
+def test_a_dist_git_that_is_away_does_not_stop_the_listening(
+    current: Settings, queue: str, distgit: DistGit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said in the log."""
+    monkeypatch.setenv("CI_PIPELINE_DIST_GIT__URL", "http://127.0.0.1:9")
+    send(current, pushed("greeter").raw)
+
+    assert asyncio.run(listen()) == {"messages": 1}
+    assert "not looked at: rpms/greeter" in caplog.text
 
 
 def test_the_trigger_survives_a_trip_through_airflows_database() -> None:

@@ -17,11 +17,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from ci_pipeline.bus.connection import FAILURES, connect, place, unreachable
 from ci_pipeline.bus.topology import declare_on
 from ci_pipeline.errors import BusUnreachable
+from ci_pipeline.patience import say_why
 
 CONNECT_SECONDS: Final = 15.0
 CLOSE_SECONDS: Final = 1.0
@@ -45,14 +46,22 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages in the order they came; empty when none came in time."""
+    """Messages in the order they came; empty when none came in time, or the connection was lost.
+
+    `reconnected`: the connection was lost before this batch; messages may have been sent while it was.
+    """
 
     deliveries: Sequence[Delivery] = ()
+    reconnected: bool = False
     _last: AbstractIncomingMessage | None = field(default=None, repr=False, compare=False)
 
 
 class Consumer:
-    """A durable queue, read in batches: `async with Consumer(...) as consumer`. It reconnects by itself."""
+    """A durable queue, read in batches: `async with Consumer(...) as consumer`. It reconnects by itself.
+
+    Attributes:
+        backlog: number of messages that waited in the queue when this connection was made.
+    """
 
     def __init__(self, url: str, exchange: str, queue: str, bindings: Sequence[str], prefetch: int = 200) -> None:
         """Take what `topology.declare` takes, and how many unacknowledged messages the broker may send."""
@@ -61,6 +70,7 @@ class Consumer:
         self._queue = queue
         self._bindings = tuple(bindings)
         self._prefetch = prefetch
+        self.backlog = 0
         self._connection: AbstractConnection | None = None
         self._inbox: _Inbox = asyncio.Queue()
 
@@ -96,7 +106,7 @@ class Consumer:
                 continue
             if first is None:
                 await self._reopen()
-                yield Batch()
+                yield Batch(reconnected=True)
             else:
                 yield _batch([first, *self._waiting(max_size - 1)])
 
@@ -127,7 +137,7 @@ class Consumer:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(BusUnreachable),
             wait=wait_random_exponential(multiplier=0.2, max=RETRY_SECONDS_MAX),
-            before_sleep=before_sleep_log(_log, logging.WARNING),
+            before_sleep=say_why(_log),
         ):
             with attempt:
                 await self._open()
@@ -150,6 +160,7 @@ class Consumer:
         underlay.on_consumer_cancel_callbacks.add(lambda _: inbox.put_nowait(None))
         await channel.set_qos(prefetch_count=self._prefetch)
         queue = await declare_on(channel, self._exchange, self._queue, self._bindings)
+        self.backlog = queue.declaration_result.message_count or 0
         await queue.consume(inbox.put)
         self._inbox = inbox
 
@@ -162,7 +173,7 @@ class Consumer:
 
 
 def _batch(messages: Sequence[AbstractIncomingMessage]) -> Batch:
-    return Batch(tuple(_delivery(message) for message in messages), messages[-1])
+    return Batch(tuple(_delivery(message) for message in messages), _last=messages[-1])
 
 
 def _delivery(message: AbstractIncomingMessage) -> Delivery:

@@ -102,11 +102,12 @@ def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
-def _bounded_int(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        msg = f"a number has {len(digits)} digits"
+def _bounded_int(number: str) -> int:
+    digits = len(number.lstrip("-"))
+    if digits > MAX_DIGITS:
+        msg = f"a number has {digits} digits"
         raise ValueError(msg)
-    return int(digits)
+    return int(number)
 
 
 def _finite(text: str) -> float:

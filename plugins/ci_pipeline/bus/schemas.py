@@ -31,6 +31,7 @@ Property = dict[str, Any]  # the JSON schema of one key
 
 TOPIC_INFIX: Final = "ci.pipeline"
 ID_HEADER: Final = "ci_pipeline_id"
+KIND_HEADER: Final = "ci_pipeline_kind"
 NOT_YET: Final = "''"  # two quote characters: how the recorded messages write a value that a later stage makes
 MESSAGES: Final[dict[str, type["PipelineMessage"]]] = {}
 
@@ -267,17 +268,19 @@ def check(event: str, prefix: str, body: Mapping[str, str]) -> None:
         raise MessageError(msg)
 
 
-def make(event: str, prefix: str, body: Mapping[str, str], *, outbox_id: str = "") -> PipelineMessage:
+def make(event: str, prefix: str, body: Mapping[str, str], *, outbox_id: str = "", kind: str = "") -> PipelineMessage:
     """Make the message of an event on the topic `<prefix>.ci.pipeline.<event>`.
 
     fedora-messaging wants a random UUID as the message's id, so the outbox's own deterministic id travels in the header
-    `ci_pipeline_id`, by which a receiver knows a repetition.
+    `ci_pipeline_id`, by which a receiver knows a repetition. Beside it `ci_pipeline_kind` says what the run is for; the
+    body's keys are the contract's.
 
     Raises:
         MessageError: there is no such event, or the body breaks its schema.
     """
     check(event, prefix, body)
-    headers: message.HeaderType = {ID_HEADER: outbox_id} if outbox_id else {}
+    told = {ID_HEADER: outbox_id, KIND_HEADER: kind}
+    headers: message.HeaderType = {name: value for name, value in told.items() if value}
     return MESSAGES[event](body=dict(body), topic=topic_of(event, prefix), headers=headers)
 
 

@@ -32,6 +32,8 @@ _SERVER_SECONDS: Final = 60
 # A machine busy with a build takes four times as long as an idle one.
 _AIRFLOW_SECONDS: Final = 300
 _POLL_SECONDS: Final = 0.2
+# Who does not stay up after so many starts needs a human.
+_STARTS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,12 @@ class _Ascent:
         """
         if name not in self.wanted:
             return
-        deadline = time.monotonic() + seconds
+        deadline, starts = time.monotonic() + seconds, set[int]()
         while not ready():
             info = self.stack.supervisor.processes()[name]
             log = self.stack.layout.log_of(name)
-            if info.is_dead:
+            starts.add(info.started_at)
+            if info.is_dead or len(starts) > _STARTS:
                 msg = f"{name} does not start ({info.problem or _last_line(log)}); read {log}"
                 raise StackError(msg)
             if time.monotonic() > deadline:

@@ -138,7 +138,7 @@ def _advice(layout: Layout, info: ProcessInfo, state: str) -> str:
         case "stopped":
             return "not started; run `ci-pipeline up`"
         case "dead":
-            return f"it died: read {log}, then run `ci-pipeline up`"
+            return f"it died, and is started again: if it stays so, read {log}"
         case "starting" | "stopping":
             return f"wait a moment; if it stays so, read {log}"
         case _:

@@ -32,6 +32,7 @@ class ProcessInfo:
         state: STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL or UNKNOWN.
         pid: 0 when there is no process.
         uptime: seconds; 0 when there is no process.
+        started_at: Unix time of its newest start; 0 if there was none.
         problem: why it could not be started; "" if nothing is known.
     """
 
@@ -39,6 +40,7 @@ class ProcessInfo:
     state: str
     pid: int
     uptime: int
+    started_at: int
     problem: str
 
     @property
@@ -166,7 +168,8 @@ def _section(layout: Layout, program: Program) -> dict[str, str]:
         "autostart": "false",
         "autorestart": "true",
         "startsecs": str(program.start_seconds),
-        "startretries": "5",
+        # Each a second later than the one before: half an hour without its database does not end a component for good.
+        "startretries": "60",
         "stopsignal": program.stop_signal,
         "stopwaitsecs": str(program.stop_seconds),
         "stopasgroup": str(program.signal_group).lower(),
@@ -189,5 +192,6 @@ def _info(raw: Mapping[str, Any]) -> ProcessInfo:
         state=str(raw["statename"]),
         pid=int(raw["pid"]),
         uptime=int(raw["now"]) - int(raw["start"]) if alive else 0,
+        started_at=int(raw["start"]),
         problem=str(raw["spawnerr"]),
     )

@@ -1,16 +1,36 @@
 """Connections to the database, and its schema."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Final, TypeVar
 
-from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy import Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from ci_pipeline import settings
+from ci_pipeline.errors import DatabaseUnreachable
+from ci_pipeline.patience import say_why
 
+T = TypeVar("T")
+
+_RETRY_SECONDS_MAX: Final = 5.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
+# libpq's: a server that hangs, or a network that swallows packets, is noticed within half a minute.
+_CONNECTION: Final = {
+    "application_name": "ci-pipeline",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+_log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=4)
@@ -19,7 +39,7 @@ def engine(url: str) -> Engine:
 
     No pool: Airflow forks a process per task, and a pooled connection must not be shared across a fork.
     """
-    made = create_engine(url, poolclass=NullPool, connect_args={"application_name": "ci-pipeline"})
+    made = create_engine(url, poolclass=NullPool, connect_args=_CONNECTION)
     event.listen(made, "connect", _use_utc)
     return made
 
@@ -30,10 +50,42 @@ def session(url: str | None = None) -> Iterator[Session]:
 
     Args:
         url: SQLAlchemy URL; default: the one of the settings.
+
+    Raises:
+        DatabaseUnreachable: the database is away or goes away; whether the transaction was committed is not known.
     """
     target = url or settings.current().database.url.get_secret_value()
-    with Session(engine(target), expire_on_commit=False) as opened, opened.begin():
-        yield opened
+    try:
+        with Session(engine(target), expire_on_commit=False) as opened, opened.begin():
+            yield opened
+    except DBAPIError as error:
+        if not (isinstance(error, OperationalError) or error.connection_invalidated):
+            raise
+        raise _unreachable(error, target) from error
+
+
+def transact(work: Callable[[Session], T]) -> T:
+    """Do work in a transaction of its own; if the database goes away meanwhile, do it again when it is back.
+
+    Args:
+        work: may be done again after a commit whose answer was lost, so doing it twice must be doing it once.
+
+    Raises:
+        DatabaseUnreachable: it is away for longer than `database.patience_seconds`.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(DatabaseUnreachable),
+        wait=wait_random_exponential(multiplier=0.2, max=_RETRY_SECONDS_MAX),
+        stop=stop_after_delay(settings.current().database.patience_seconds),
+        before_sleep=say_why(_log),
+        reraise=True,
+    )
+
+    def once() -> T:
+        with session() as opened:
+            return work(opened)
+
+    return retrying(once)
 
 
 def migrate(url: str) -> None:
@@ -47,6 +99,14 @@ def migrate(url: str) -> None:
     # Alembic's options go through configparser, where a percent sign (of a quoted password) starts an interpolation.
     config.attributes["url"] = url
     command.upgrade(config, "head")
+
+
+def _unreachable(error: DBAPIError, url: str) -> DatabaseUnreachable:
+    place = make_url(url)
+    reason = next(iter(str(error.orig).strip().splitlines()), "it said nothing")
+    return DatabaseUnreachable(
+        f"the database at {place.host or 'the local socket'}:{place.port or 5432} does not answer: {reason}"
+    )
 
 
 def _use_utc(connection: object, _record: object) -> None:
