@@ -1,4 +1,7 @@
-"""Processes that outlived their stage: found by the workspace they were started with, and ended."""
+"""Processes that outlived their stage: found by the workspace on their command line, and ended.
+
+Only programs a stage starts are looked at. Whoever reads a log there, or edits a file, is left alone.
+"""
 
 import contextlib
 import os
@@ -10,39 +13,57 @@ from typing import Final
 
 import psutil
 
-from ci_pipeline import store
+from ci_pipeline import process_table, store
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
 from ci_pipeline.store import runs
 
 # A stage that has just reported is still folding up.
 _FOLDING_UP_SECONDS: Final = 15
-_WORKSPACE: Final = r"/runs/(?P<dag>[^/]+)/(?P<run>[^/]+)/(?P<stage>[a-z_]+)-(?P<try>\d+)/"
+_WORKSPACE: Final = r"/runs/(?P<dag>[^/]+)/(?P<run>[^/]+)/(?P<stage>[a-z_]+)-(?P<try>\d+)(?:/|$)"
+# Names of programs, as prefixes.
+_KINDS: Final = {"bwrap": "a sandbox", "qemu-system-": "a virtual machine"}
+_PLAYBOOK: Final = "a playbook"
 
 
 def end_all(settings: Settings) -> list[tuple[str, str]]:
-    """End the playbooks of stages that have ended, with all they started.
+    """End the playbooks, sandboxes and virtual machines of stages that have ended, with all they started.
 
     Returns:
-        Run id and a sentence, for each playbook that was ended.
+        Run id and a sentence, for each that was ended.
     """
     found = []
-    for process, workspace in _playbooks(settings):
+    for process, kind, workspace in _at_work(settings):
         run, stage = workspace["run"], workspace["stage"]
         if _is_over(workspace) and _end(process):
-            found.append((run, f"ended process {process.pid}, a playbook that outlived {stage}"))
+            found.append((run, f"ended process {process.pid}, {kind} that outlived {stage}"))
     return found
 
 
-def _playbooks(settings: Settings) -> Iterator[tuple[psutil.Process, re.Match[str]]]:
-    """Yield the playbooks of this pipeline's state folder that run on this machine, oldest first."""
-    ours = re.compile(re.escape(str(settings.state)) + _WORKSPACE)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
+def _at_work(settings: Settings) -> Iterator[tuple[psutil.Process, str, re.Match[str]]]:
+    """Yield what works in workspaces of this pipeline's state folder on this machine, oldest first, and what it is."""
+    # Not the end of a longer path: /ci is not the state folder of what works in /srv/ci.
+    ours = re.compile(r"(?<![\w./-])" + re.escape(str(settings.state)) + _WORKSPACE)
+    for process in process_table.everyone():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
             old_enough = time.time() - process.create_time() > _FOLDING_UP_SECONDS
-            workspace = next((ours.search(word) for word in process.cmdline() if word.startswith("@")), None)
-            if workspace and old_enough and os.getpgid(process.pid) == process.pid:
-                yield process, workspace
+            words = process.cmdline() if old_enough else []
+            kind = _kind_of(process, words)
+            # A playbook is told by its request; the others have the workspace in any of their words.
+            telling = [word for word in words if kind != _PLAYBOOK or word.startswith("@")]
+            workspace = next(filter(None, map(ours.search, telling)), None)
+            if kind and workspace:
+                yield process, kind, workspace
+
+
+def _kind_of(process: psutil.Process, words: list[str]) -> str:
+    """Return what a process is to a stage, `""` when it is nothing a stage starts."""
+    name = process.name()
+    kind = next((kind for program, kind in _KINDS.items() if name.startswith(program)), "")
+    if kind:
+        return kind
+    leads = words and os.getpgid(process.pid) == process.pid
+    return _PLAYBOOK if leads else ""
 
 
 def _is_over(workspace: re.Match[str]) -> bool:
@@ -56,9 +77,17 @@ def _is_over(workspace: re.Match[str]) -> bool:
 
 
 def _end(process: psutil.Process) -> bool:
-    """Kill a playbook's process group; sandboxes and virtual machines die with their parent."""
+    """Kill a process, its descendants, and its process group when it leads one. Tell whether it was there."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
+        family = [process, *process.children(recursive=True)]
+        leads = os.getpgid(process.pid) == process.pid
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return False
+    # The group first: with its leader gone, its number could be another's.
+    if leads and process.is_running():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
     return True

@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ci_pipeline import stack
+from ci_pipeline import process_table, stack
 
 
 def processes_of(state: Path) -> list[psutil.Process]:
     """Return the processes that mention the state folder in their command line or environment."""
     found = []
-    for process in psutil.process_iter():
+    for process in process_table.everyone():
         try:
             words = [*process.cmdline(), *process.environ().values()]
         except psutil.Error:

@@ -12,6 +12,7 @@ from typing import Final
 
 import psutil
 
+from ci_pipeline import process_table
 from ci_pipeline.errors import StackError
 
 # Deliberately not in stack.env: whoever sources that file into a shell must not become part of the stack.
@@ -20,7 +21,7 @@ MARKER: Final = "PROCESS_OF_CI_PIPELINE_STACK"
 
 def of_stack(state: Path) -> list[psutil.Process]:
     """Return the live processes of the stack with this state folder, never ourselves or our ancestors."""
-    everyone = [process for process in psutil.process_iter() if _is_alive(process)]
+    everyone = [process for process in process_table.everyone() if _is_alive(process)]
     children: dict[int, list[psutil.Process]] = defaultdict(list)
     for process in everyone:
         children[_parent(process)].append(process)
