@@ -47,6 +47,14 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[conformance]\ncluster='cloud'", r"conformance.cluster: .*'none' or 'existing'"),
         ("[stages.build_package]\ntoolchain='x'", r"stages.build_package.toolchain: .*'local' or 'fedora'"),
         ("[image]\ninterval_hours=-1", r"image.interval_hours: .*greater than or equal to 0"),
+        ("[retention]\nrun_days=0", r"retention.run_days: .*greater than 0"),
+        ("[retention]\nrun_days=nan", r"retention.run_days: .*less than or equal to 36500"),
+        ("[retention]\nrun_days=inf", r"retention.run_days: .*less than or equal to 36500"),
+        ("[retention]\nimages=0", r"retention.images: .*greater than or equal to 1"),
+        ("[retention]\nbuilds=-1", r"retention.builds: .*greater than or equal to 1"),
+        ("[retention]\ncommits=0", r"retention.commits: .*greater than or equal to 1"),
+        ("[retention]\nhousekeeping_hours=0", r"retention.housekeeping_hours: .*greater than or equal to 1"),
+        ("[airflow]\nlogs='logs'", r"airflow.logs: .*pattern"),
         ("[dist_git]\nurl='ext::sh -c id'", r"dist_git.url: .*must start with https://"),
     ],
 )
@@ -95,6 +103,11 @@ def test_the_shipped_file_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shipped.ref_of("f26") == "fedora/f26/x86_64/atomic-host"
     assert not shipped.package_of("hostinfo").gating
     assert shipped.package_of("greeter").gating
+
+
+def test_the_shipped_file_keeps_what_the_defaults_keep() -> None:
+    """Its comments explain the defaults."""
+    assert settings.load().retention == settings.Retention()
 
 
 def test_every_key_is_documented() -> None:

@@ -67,6 +67,7 @@ class Database(_Section):
         SecretStr("postgresql+psycopg2:///ci_pipeline"),
         description="SQLAlchemy URL of a PostgreSQL database",
     )
+    patience_seconds: float = Field(600, ge=0, description="how long a task waits for a database that is away")
 
 
 class Artifacts(_Section):
@@ -81,6 +82,10 @@ class DistGit(_Section):
 
     url: CloneUrl = Field("https://src.fedoraproject.org", description="clones come from URL/NAMESPACE/REPO.git")
     lookaside: str = Field("", description="look-aside cache: an http(s) or file URL; empty: none")
+    catch_up: bool = Field(
+        default=True,
+        description="look for pushes nobody heard of when listening begins, and after the bus was away",
+    )
 
 
 class Airflow(_Section):
@@ -89,6 +94,10 @@ class Airflow(_Section):
     url: str = Field("http://127.0.0.1:8080", description="base URL of the api-server")
     username: str = Field("admin", description="account that may trigger DAGs")
     password: SecretStr = Field(SecretStr(""), description="its password; from the environment only")
+    logs: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(
+        "",
+        description="absolute path of its task logs; empty: they are not ours to tidy up",
+    )
 
 
 class Packages(_Section):
@@ -141,6 +150,26 @@ class ReconcilerSettings(_Section):
     interval_seconds: int = Field(30, ge=5, le=3600, description="how often it looks")
 
 
+class Retention(_Section):
+    """What is kept, and for how long. What is newest, referenced or going on stays, whatever these say."""
+
+    run_days: float = Field(
+        14,
+        gt=0,
+        le=36500,
+        description="how long the files of a run stay after its end: workspaces, logs, and what it made",
+    )
+    builds: int = Field(3, ge=1, description="newest builds of every package and branch that stay longer than that")
+    images: int = Field(3, ge=1, description="newest images of every branch that booted, which stay longer than that")
+    commits: int = Field(20, ge=1, description="newest commits of every branch, which stay longer than that")
+    housekeeping_hours: float = Field(
+        24,
+        ge=1,
+        le=876000,
+        description="how long Airflow keeps the runs of the DAGs that are not of a branch, and their logs",
+    )
+
+
 class Limits(_Section):
     """What one stage may use."""
 
@@ -149,6 +178,7 @@ class Limits(_Section):
     memory_mb: int = Field(1024, ge=128, description="memory of a build or of a virtual machine")
     disk_mb: int = Field(4096, ge=64, description="largest file a build may write")
     processes: int = Field(512, ge=16, description="processes a build may have")
+    free_mb: int = Field(512, ge=1, description="space there must be on each disk a stage works on before it begins")
 
 
 class StageSettings(_Section):
@@ -156,7 +186,7 @@ class StageSettings(_Section):
 
     executor: Literal["ansible"] = Field("ansible", description="who runs the playbook")
     toolchain: Literal["local", "fedora"] = Field("local", description="which tools the roles use")
-    retries: int = Field(1, ge=0, le=10, description="tries after an infrastructure fault")
+    retries: int = Field(2, ge=0, le=10, description="tries after an infrastructure fault")
     limits: Limits | None = Field(None, description="limits of this stage; default: [limits]")
 
 
@@ -194,10 +224,15 @@ class Settings(BaseSettings):
     image: Image = Field(default_factory=Image)
     conformance: Conformance = Field(default_factory=Conformance)
     reconciler: ReconcilerSettings = Field(default_factory=ReconcilerSettings)
+    retention: Retention = Field(default_factory=Retention)
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
+
+    def is_watched(self, namespace: str, repo: str) -> bool:
+        """Tell whether pushes to a package get a run."""
+        return namespace in self.packages.namespaces and repo in self.packages.monitored
 
     def package_of(self, repo: str) -> Package:
         """Return what is particular to a package, the defaults if nothing is."""
