@@ -83,3 +83,18 @@ def test_every_valid_change_has_a_valid_run_id(namespace: str, repo: str, branch
     made = run_id_of(change(repo, namespace=namespace, branch=branch), 1)
 
     assert set(made) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~:+-")
+
+
+def test_a_partition_key_names_a_change_of_its_branch() -> None:
+    """There and back."""
+    key = change("mesa").partition_key
+
+    assert key == f"rpms/mesa@{REV}"
+    assert Change.of_partition(key, branch="f26") == change("mesa")
+
+
+@pytest.mark.parametrize("key", [REV, f"mesa@{REV}", f"rpms/mesa@{REV}\n", f"rpms/../x@{REV}", f"/mesa@{REV}", "@/"])
+def test_a_key_that_names_none_is_refused(key: str) -> None:
+    """Anyone may send any."""
+    with pytest.raises(ChangeError):
+        Change.of_partition(key, branch="f26")

@@ -24,15 +24,17 @@ def _no_dot_segments(value: str) -> str:
 
 
 # Names become path segments, refs and arguments of tools: no separators, no leading dot or dash, no '..'.
+NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"
 Name = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"),
+    StringConstraints(pattern=NAME),
     AfterValidator(_no_dot_segments),
 ]
 # A fork's namespace (forks/alice/rpms) is a valid name for a place that is never a package: the rules ignore it.
+NAMESPACE: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*){0,3}$"
 Namespace = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*){0,3}$", max_length=120),
+    StringConstraints(pattern=NAMESPACE, max_length=120),
     AfterValidator(_no_dot_segments),
 ]
 BranchName = Annotated[
@@ -70,6 +72,25 @@ class Change(BaseModel):
         except ValidationError as error:
             raise ChangeError(_first_problem(error)) from error
 
+    @classmethod
+    def of_partition(cls, key: str, *, branch: str) -> Self:
+        """Build a change of a branch from an untrusted partition key, `rpms/mesa@<40 hex digits>`.
+
+        Raises:
+            ChangeError: it is none; the text says what is wrong.
+        """
+        package, at, rev = key.rpartition("@")
+        namespace, slash, repo = package.rpartition("/")
+        if not (at and slash):
+            msg = f"a partition key is NAMESPACE/PACKAGE@REV, which {_quoted(key)} is not"
+            raise ChangeError(msg)
+        return cls.parse(namespace=namespace, repo=repo, rev=rev, branch=branch)
+
+    @property
+    def partition_key(self) -> str:
+        """What names the change among those of its branch: `rpms/mesa@<40 hex digits>`."""
+        return f"{self.namespace}/{self.repo}@{self.rev}"
+
     @property
     def short_rev(self) -> str:
         """The first 7 digits, as packagers read them."""
@@ -83,12 +104,16 @@ class Change(BaseModel):
 _UNSAFE_IN_RUN_ID: Final = re.compile(r"[^A-Za-z0-9_.~:+-]")
 
 
-def run_id_of(change: Change, number: int) -> str:
+def run_id_of(change: Change, unique: int | str) -> str:
     """Return the Airflow run id of a change: `rpms.mesa-35fdde9-f26-464`.
 
-    Airflow accepts only `[A-Za-z0-9_.~:+-]`, so a slash becomes a dot; the branch's run number makes it unique.
+    Airflow accepts only `[A-Za-z0-9_.~:+-]`, so a slash becomes a dot.
+
+    Args:
+        change: what is run.
+        unique: what tells runs of one change apart: the branch's run number.
     """
-    readable = f"{change.namespace}.{change.repo}-{change.short_rev}-{change.branch}-{number}"
+    readable = f"{change.namespace}.{change.repo}-{change.short_rev}-{change.branch}-{unique}"
     return _UNSAFE_IN_RUN_ID.sub(".", readable)
 
 
@@ -97,6 +122,9 @@ def _first_problem(error: ValidationError) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or "change"
     if problem["type"] == "missing":
         return f"the change has no {field}"
-    shown = repr(problem["input"])
-    shown = shown if len(shown) <= _LINE else shown[: _LINE - 3] + "..."
-    return f"the change's {field} is not valid: {shown} ({problem['msg']})"
+    return f"the change's {field} is not valid: {_quoted(problem['input'])} ({problem['msg']})"
+
+
+def _quoted(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _LINE else shown[: _LINE - 3] + "..."

@@ -21,9 +21,13 @@ from ci_pipeline.settings import Settings
 _PROTOCOLS: Final = "file:https:http:ssh:git"
 _PASSED_ON: Final = ("PATH", "HOME", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy")
 # A dist-git on this machine may belong to another account than ours; reading its refs runs nothing of it.
-_CONFIG: Final = "[safe]\n\tdirectory = *\n"
-_SECONDS: Final = 60
+# Commits alone may be asked of it, too: it is our git that answers for such a repository.
+_CONFIG: Final = "[safe]\n\tdirectory = *\n[uploadpack]\n\tallowFilter = true\n"
+SECONDS: Final = 60
 _AT_ONCE: Final = 8
+_LARGEST_FILE: Final = 256 * 1024 * 1024
+# What prlimit ends with when there is no such program.
+_NOT_FOUND: Final = 127
 _MISSING: Final = re.compile(r"does not appear to be a git repository|repository .* not found|error: 404")
 # What a pipeline branch is called in dist-git, the name in use today first.
 _GIT_NAMES: Final = {RAWHIDE: (RAWHIDE, "main", "master")}
@@ -47,28 +51,30 @@ class Heads:
     problem: str = ""
 
 
-def heads_of_all(settings: Settings, *, timeout: float = _SECONDS) -> list[Heads]:
+def heads_of_all(settings: Settings, *, repo: str | None = None, timeout: float = SECONDS) -> list[Heads]:
     """Ask for the heads of every watched package, several at a time.
 
     Args:
         settings: where dist-git is, and what is watched.
+        repo: only this package; nothing, if it is not watched.
         timeout: seconds dist-git may take for one package.
 
     Raises:
         StackError: git is not installed.
     """
-    packages = [(space, repo) for space in settings.packages.namespaces for repo in settings.packages.monitored]
+    watched = [name for name in settings.packages.monitored if repo in {None, name}]
+    packages = [(space, name) for space in settings.packages.namespaces for name in watched]
     with tempfile.TemporaryDirectory(prefix="ci-pipeline-git-") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
-        environment = _environment(Path(folder))
+        environment = environment_of(Path(folder))
         asked = [pool.submit(_heads_of, settings, *package, environment, timeout) for package in packages]
         return [answer.result() for answer in asked]
 
 
 def _heads_of(settings: Settings, namespace: str, repo: str, environment: Mapping[str, str], timeout: float) -> Heads:
     package = f"{namespace}/{repo}"
-    url = f"{settings.dist_git.url}/{package}.git"
     try:
-        status, output, complaints = _git(["ls-remote", "--heads", url, *_wanted_refs(settings)], environment, timeout)
+        url = url_of(settings, package)
+        status, output, complaints = git(["ls-remote", "--heads", url, *_wanted_refs(settings)], environment, timeout)
         if status:
             return _refused(package, complaints)
         return Heads(package, heads=tuple(_read(settings, namespace, repo, output)))
@@ -78,11 +84,18 @@ def _heads_of(settings: Settings, namespace: str, repo: str, environment: Mappin
         return Heads(package, problem=f"{package}: dist-git answered nonsense: {error}")
 
 
-def _git(arguments: list[str], environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
-    """Run git in no repository, whose configuration it would read. Return its exit status and both outputs."""
+def git(arguments: list[str], environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
+    """Run git in no repository, whose configuration it would read. Return its exit status and both outputs.
+
+    No file it writes may grow without bound: what a server sends is as long as the server likes.
+
+    Raises:
+        StackError: git is not installed.
+        subprocess.TimeoutExpired: it took longer than `timeout` seconds, and was ended with all it had started.
+    """
     try:
         process = subprocess.Popen(  # noqa: S603
-            ["git", *arguments],  # noqa: S607 - the PATH is the operator's
+            ["prlimit", f"--fsize={_LARGEST_FILE}", "git", *arguments],  # noqa: S607 - the PATH is the operator's
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -93,7 +106,7 @@ def _git(arguments: list[str], environment: Mapping[str, str], timeout: float) -
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        msg = "git is not installed; run `make setup`"
+        msg = "prlimit (util-linux) is not installed; run `make setup`"
         raise StackError(msg) from error
     with process:
         try:
@@ -102,14 +115,32 @@ def _git(arguments: list[str], environment: Mapping[str, str], timeout: float) -
             # With what it has started: an ssh or a helper would wait on.
             os.killpg(process.pid, signal.SIGKILL)
             raise
+    if process.returncode == _NOT_FOUND:
+        msg = "git is not installed; run `make setup`"
+        raise StackError(msg)
     return process.returncode, output, complaints
 
 
 def _refused(package: str, stderr: str) -> Heads:
-    if _MISSING.search(stderr):
+    if is_missing(stderr):
         return Heads(package, absent=True)
-    said = "".join(character if character.isprintable() else " " for character in stderr).strip()
-    return Heads(package, problem=f"{package}: {said[:_REASON_LENGTH] or 'git ls-remote failed and said nothing'}")
+    return Heads(package, problem=f"{package}: {sentence_of(stderr)}")
+
+
+def is_missing(complaints: str) -> bool:
+    """Tell whether git complains that there is no such repository."""
+    return _MISSING.search(complaints) is not None
+
+
+def sentence_of(complaints: str) -> str:
+    """Return what git complains of, in one printable line."""
+    said = "".join(character if character.isprintable() else " " for character in complaints).strip()
+    return said[:_REASON_LENGTH] or "git failed and said nothing"
+
+
+def url_of(settings: Settings, package: str) -> str:
+    """Return the clone URL of a package, `rpms/mesa`."""
+    return f"{settings.dist_git.url}/{package}.git"
 
 
 def _read(settings: Settings, namespace: str, repo: str, output: str) -> Iterator[Change]:
@@ -121,20 +152,22 @@ def _read(settings: Settings, namespace: str, repo: str, output: str) -> Iterato
     lines = (line.partition("\t") for line in output.splitlines())
     revs = {ref: rev for rev, _, ref in lines}
     for branch in settings.branches:
-        found = next((ref for ref in _refs(branch) if ref in revs), None)
+        found = next((ref for ref in refs_of(branch) if ref in revs), None)
         if found:
             yield Change.parse(namespace=namespace, repo=repo, rev=revs[found], branch=branch)
 
 
 def _wanted_refs(settings: Settings) -> list[str]:
-    return [ref for branch in settings.branches for ref in _refs(branch)]
+    return [ref for branch in settings.branches for ref in refs_of(branch)]
 
 
-def _refs(branch: str) -> list[str]:
+def refs_of(branch: str) -> list[str]:
+    """Return the refs a pipeline branch may be in dist-git, the one that counts first."""
     return [f"refs/heads/{name}" for name in _GIT_NAMES.get(branch, (branch,))]
 
 
-def _environment(folder: Path) -> Mapping[str, str]:
+def environment_of(folder: Path) -> Mapping[str, str]:
+    """Return the environment git runs in; its configuration is written into `folder`."""
     config = folder / "gitconfig"
     config.write_text(_CONFIG, encoding="ascii")
     return {

@@ -61,14 +61,15 @@ def stops_the_run(stage: Stage, status: Status, *, gating: bool) -> bool:
     return status in {Status.FAILURE, Status.ABORTED}
 
 
-def gives_lease_back(stage: Stage, status: Status, *, final: bool) -> bool:
+def gives_lease_back(stage: Stage, status: Status, *, final: bool, promotes: bool) -> bool:
     """Tell whether the end of a try ends the run's hold on its branch's composes.
 
     A compose that went well is held until its integration tests have ended for good; one that did not is held no
-    longer, whether it is tried again or not.
+    longer, whether it is tried again or not. One that is never promoted is in nobody's way: it had to be made while
+    no promotion is under way, and no more.
     """
     if stage is COMPOSE_OSTREE:
-        return status is not Status.SUCCESS
+        return status is not Status.SUCCESS or not promotes
     return stage is INTEGRATION_TESTS and final
 
 

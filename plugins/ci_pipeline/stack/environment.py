@@ -31,6 +31,16 @@ def write(layout: Layout, secrets: Secrets, values: Mapping[str, str]) -> None:
 
 def of_process_manager(layout: Layout) -> dict[str, str]:
     """Return the environment everything in the stack inherits: the user's, without what would lead it astray."""
+    return {
+        **of_command(),
+        MARKER: str(layout.state),
+        # A process that sets its title would otherwise write over its environment, and with it over the marker.
+        "SPT_NOENV": "1",
+    }
+
+
+def of_command() -> dict[str, str]:
+    """Return the environment of a command beside the stack: the user's, without what would lead it astray."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
     tools = str(Path(sys.executable).parent)
     without_proxy = ",".join(filter(None, [inherited.get("NO_PROXY"), LOOPBACK, "localhost"]))
@@ -39,9 +49,6 @@ def of_process_manager(layout: Layout) -> dict[str, str]:
         "PATH": os.pathsep.join([tools, inherited.get("PATH", os.defpath)]),
         "NO_PROXY": without_proxy,
         "no_proxy": without_proxy,
-        MARKER: str(layout.state),
-        # A process that sets its title would otherwise write over its environment, and with it over the marker.
-        "SPT_NOENV": "1",
     }
 
 
@@ -66,6 +73,7 @@ def _pipeline(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str
         "CI_PIPELINE_AIRFLOW__URL": airflow_url(record),
         "CI_PIPELINE_AIRFLOW__USERNAME": ADMIN,
         "CI_PIPELINE_AIRFLOW__PASSWORD": secrets.airflow_admin,
+        "CI_PIPELINE_AIRFLOW__LOGS": str(layout.airflow / "logs"),
     }
 
 
@@ -92,6 +100,10 @@ def _airflow(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # A worker that was killed is noticed after this long; Airflow's 300 s is made for flaky networks.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        # The api-server or its database is away for minutes: a task works on, and says how it ended when they are back.
+        "WORKERS__MAX_FAILED_HEARTBEATS": "100",
+        "WORKERS__EXECUTION_API_RETRIES": "20",
+        "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
         # The same for a scheduler: the tasks it had in its queue are taken over by the one that follows it.
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
