@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from ci_pipeline import settings
+from ci_pipeline import conf, revisions, settings
+from ci_pipeline.change import NAME, NAMESPACE
 from operators.build_package import BuildPackageOperator
 from operators.complete import CompleteOperator
 from operators.compose_ostree import ComposeOstreeOperator
@@ -16,12 +17,14 @@ from operators.conformance_tests import ConformanceTestsOperator
 from operators.functional_tests import FunctionalTestsOperator
 from operators.generate_image import GenerateImageOperator
 from operators.integration_tests import IntegrationTestsOperator
+from operators.revision_timetable import RevisionTimetable
 from operators.smoke_test import SmokeTestOperator
 
 TRIAGE = """
 ### One pushed change on `{branch}`, from the RPM to a tested host
 
-A run is as red as its worst stage. **What now?** Open the red stage's log: its last line says what failed.
+A run is as red as its worst stage. **What now?** The run's note says what failed, in one line; so does the note of the
+red task, and the last line of its log. The task's links lead to its tool's log, and to what the run made.
 
 | red task | what it means | what to do |
 |---|---|---|
@@ -33,31 +36,77 @@ A run is as red as its worst stage. **What now?** Open the red stage's log: its 
 | `conformance_tests` | the cluster on the image failed tests | see the failed tests in the results |
 | `complete` | the run could not be summed up | ours: look at the database, then clear the task |
 
-Skipped image, smoke and conformance tasks are normal: an image is made once per interval. The log of
+**Past revisions**: *Backfill* on this page runs every known revision of a range of dates that has not run yet. Such a
+run builds, composes and tests, and leaves the branch as it is: no promotion, no image.
+
+Skipped image, smoke and conformance tasks are normal: an image is made once per interval. The note of
 `generate_image` says when the next one is due. After an infrastructure fault, clear the red task: what follows
 it runs again on the kept outputs. `ci-pipeline results --run RUN` shows every test.
 """
 
+WATCHED = settings.current().packages
+NAMESPACE_IF_NONE = conf.default_namespace(settings.current())
+# What only the first task can check (that it names a change, and one that exists) is in ci_pipeline/conf.py.
 PARAMS = {
-    "namespace": Param("rpms", type="string", title="Namespace", description="dist-git namespace of the package"),
-    "repo": Param(type="string", minLength=1, title="Package", description="name of the package in dist-git"),
+    "namespace": Param(
+        None,
+        type=["null", "string"],
+        pattern=NAMESPACE,
+        examples=WATCHED.namespaces,
+        title="Namespace",
+        description=f"dist-git namespace of the package; empty: the message's, or {NAMESPACE_IF_NONE}",
+    ),
+    "repo": Param(
+        None,
+        type=["null", "string"],
+        pattern=NAME,
+        examples=WATCHED.monitored,
+        title="Package",
+        description="name of the package in dist-git; one that is not watched can be run, too",
+    ),
     "rev": Param(
-        type="string",
-        pattern="^[0-9a-f]{40}$",
+        None,
+        type=["null", "string"],
+        pattern=revisions.PATTERN,
         title="Revision",
-        description="the commit to run, 40 hex digits",
+        description="the commit to run: at least 7 of its digits, or the name of a branch or tag in dist-git",
+    ),
+    "message": Param(
+        None,
+        type=["null", "string", "object"],
+        format="multiline",
+        title="Message",
+        description="instead of the three above: a message of the bus, pasted whole, as it was sent or as datagrepper "
+        "shows it",
     ),
     "test_guidance": Param(
         "''",
         type="string",
+        maxLength=500,
+        pattern=conf.TEST_GUIDANCE,
         title="Test guidance",
-        description="comma-separated test suites, passed on to consumers",
+        description="comma-separated test suites, passed on to consumers of the messages",
     ),
     "generate_image": Param(
         "when-due",
+        type="string",
         enum=["when-due", "always", "never"],
         title="Image",
         description="generate an image when one is due, always or never",
+    ),
+    "gating": Param(
+        conf.AS_CONFIGURED,
+        type="string",
+        enum=[conf.AS_CONFIGURED, "gating", "opt-in"],
+        title="Gating",
+        description="whether failing functional tests stop this run (gating) or are only reported (opt-in)",
+    ),
+    "conformance": Param(
+        conf.AS_CONFIGURED,
+        type="string",
+        enum=[conf.AS_CONFIGURED, "never"],
+        title="Conformance tests",
+        description="whether the image, if there is one, gets a cluster and its tests",
     ),
 }
 
@@ -67,7 +116,7 @@ def branch_dag(branch: str, *, namespaces: list[str]) -> DAG:
     with DAG(
         f"ci-pipeline-{branch}",
         description=f"Builds, composes and tests every change pushed to {branch}",
-        schedule=None,
+        schedule=RevisionTimetable(branch=branch),
         catchup=False,
         max_active_runs=16,
         params=PARAMS,

@@ -1,0 +1,82 @@
+"""Where a person finds what a run made: the addresses that messages, pages and links show."""
+
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ci_pipeline.outcome import Status
+from ci_pipeline.settings import Settings
+from ci_pipeline.stages import BUILD_PACKAGE
+from ci_pipeline.store import runs
+from ci_pipeline.store.tables import Image, Run, StageResult
+
+# Below Airflow's own address, served by our plugin.
+CHANGE_PAGE: Final = "/ci-pipeline/change/{run_id}"
+LOG_FILES: Final = "/ci-pipeline-logs"
+
+LOG: Final = "Log file"
+PACKAGES: Final = "Package repository"
+COMPOSE: Final = "Compose"
+IMAGE: Final = "Image"
+MESSAGES: Final = "Messages"
+RESULTS: Final = "Results"
+JENKINS: Final = "Jenkins build"
+
+_PREPARING: Final = frozenset({"base-os.log"})
+
+
+def of_try(session: Session, settings: Settings, run: Run, stage: str, try_number: int) -> dict[str, str]:
+    """Return the addresses a try of a stage has something to show at, by their names above.
+
+    What the run made is shown from the stage on that made it; the log and the Jenkins build are the try's own.
+    """
+    page = below_airflow(settings, CHANGE_PAGE.format(run_id=quote(run.run_id, safe="")))
+    found = {MESSAGES: f"{page}#messages", RESULTS: f"{page}#results"}
+    if run.pruned_at is None:
+        found |= _made(session, settings, run)
+    tries = select(StageResult).where(StageResult.run_id == run.id, StageResult.stage == stage)
+    result = session.scalar(tries.where(StageResult.try_number == try_number))
+    return found | (_of_result(settings, run, result) if result else {})
+
+
+def below_airflow(settings: Settings, path: str) -> str:
+    """Return an address below Airflow's, without its host: a browser may know that by another name than we do."""
+    return urlsplit(settings.airflow.url).path.rstrip("/") + path
+
+
+def artifacts_of(settings: Settings, branch: str) -> str:
+    """Return the address of a branch's artifacts."""
+    return f"{settings.artifacts.url}/fedora-atomic/{branch}"
+
+
+def _made(session: Session, settings: Settings, run: Run) -> dict[str, str]:
+    known, folder = runs.outputs(session, run.id), artifacts_of(settings, run.branch)
+    built = runs.latest_results(session, run.id).get(BUILD_PACKAGE.name)
+    found = {}
+    if built is not None and built.status == Status.SUCCESS:
+        found[PACKAGES] = f"{folder}/repo/builds/{run.run_id}/"
+    if "compose_rev" in known:
+        found[COMPOSE] = f"{folder}/ostree/"
+    if "image_name" in known and _is_kept(session, run, known["image_name"]):
+        found[IMAGE] = f"{folder}/images/{known['image_name']}"
+    return found
+
+
+def _is_kept(session: Session, run: Run, name: str) -> bool:
+    kept = select(Image.id).where(Image.run_id == run.id, Image.name == name, Image.removed_at.is_(None))
+    return session.scalar(kept) is not None
+
+
+def _of_result(settings: Settings, run: Run, result: StageResult) -> dict[str, str]:
+    found = {}
+    logs = [one for one in result.artifacts if one.kind == "log"]
+    # A stage names the log of its main tool first, but for what it had to prepare.
+    main = min(logs, key=lambda one: (one.name in _PREPARING, one.id), default=None)
+    if main is not None and run.pruned_at is None:
+        found[LOG] = below_airflow(settings, f"{LOG_FILES}/{quote(run.dag_id)}/{main.id}")
+    jenkins = str(result.outputs.get("jenkins_url", ""))
+    if urlsplit(jenkins).scheme in {"http", "https"}:
+        found[JENKINS] = jenkins
+    return found
