@@ -1,0 +1,197 @@
+"""Reads the trace of a change: a fixed number of queries, however much there is of it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session, defer
+
+from ci_pipeline.insight import verdict
+from ci_pipeline.insight.keys import Subject
+from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, change_of, name_of
+from ci_pipeline.insight.verdict import Facts
+from ci_pipeline.outcome import TestOutcome
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import runs
+from ci_pipeline.store.tables import Artifact, ComposeLease, Inbound, Outbox, Run, StageResult, TestResult
+
+# More than these are counted and not listed: a conformance run has thousands of tests.
+MOST_TESTS: Final = 500
+MOST_FILES: Final = 300
+MOST_SAID: Final = 300
+MOST_MESSAGES: Final = 50
+_BODY_SHOWN: Final = 4000
+
+
+def read(session: Session, settings: Settings, subject: Subject) -> Trace:
+    """Read the trace of a run, or of a message that led to none."""
+    return _of_run(session, settings, subject) if isinstance(subject, Run) else _of_message(session, subject)
+
+
+def _of_message(session: Session, row: Inbound) -> Trace:
+    return Trace(
+        what=name_of(row),
+        key=str(row.id),
+        verdict=verdict.of_message(row.id, row.state, row.reason),
+        change=change_of(row),
+        created_at=row.received_at,
+        messages=(_message(row),),
+        said=_said(session, Outbox.inbound_id == row.id),
+    )
+
+
+def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
+    messages = _messages(session, run)
+    tries = _tries(session, run)
+    current = list(runs.current_tries(tries).values())
+    change = runs.change_of(run)
+    facts = Facts(
+        what=str(change),
+        gating=runs.is_gating(run, settings),
+        status=run.status,
+        reason=run.reason,
+        fired=run.fired_at is not None,
+        superseded=any(one.state == "superseded" for one in messages) and not tries,
+        lease_holder=_lease_holder(session, run) if run.status is None else "",
+    )
+    known = {key: value for one in current for key, value in one.outputs.items()}
+    return Trace(
+        what=str(change),
+        key=f"{run.branch}/{run.number}",
+        verdict=verdict.of_run(facts, current, settings),
+        change=change,
+        run=run.run_id,
+        dag=run.dag_id,
+        build_id=run.number,
+        nvr=str(known.get("nvr") or known.get("original_spec_nvr") or ""),
+        url=f"{settings.airflow.url}/dags/{quote(run.dag_id)}/runs/{quote(run.run_id, safe='')}",
+        status=run.status,
+        reason=run.reason,
+        created_at=run.created_at,
+        fired_at=run.fired_at,
+        ended_at=run.ended_at,
+        pruned_at=run.pruned_at,
+        messages=messages,
+        tries=tries,
+        tests=_tests(session, current),
+        files=_files(session, current, settings),
+        said=_said(session, Outbox.run_id == run.id),
+    )
+
+
+def _messages(session: Session, run: Run) -> tuple[Message, ...]:
+    query = select(Inbound).where(Inbound.run == run.id).order_by(Inbound.id).limit(MOST_MESSAGES)
+    return tuple(_message(row) for row in session.scalars(query))
+
+
+def _tries(session: Session, run: Run) -> tuple[Try, ...]:
+    rows = list(session.scalars(select(StageResult).where(StageResult.run_id == run.id).order_by(StageResult.id)))
+    current = {row.id for row in runs.current_tries(rows).values()}
+    counted = select(TestResult.stage_result_id, TestResult.outcome, func.count()).where(
+        TestResult.stage_result_id.in_([row.id for row in rows])
+    )
+    tests: dict[int, dict[str, int]] = {}
+    for row, outcome, count in session.execute(counted.group_by(TestResult.stage_result_id, TestResult.outcome)):
+        tests.setdefault(row, {})[outcome] = count
+    return tuple(_try(row, tests.get(row.id, {}), current=row.id in current) for row in rows)
+
+
+def _try(row: StageResult, tests: dict[str, int], *, current: bool) -> Try:
+    took = (row.ended_at or datetime.now(UTC)) - row.started_at
+    return Try(
+        id=row.id,
+        stage=row.stage,
+        try_number=row.try_number,
+        status=row.status,
+        reason=row.reason,
+        fault=row.fault,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        seconds=round(took.total_seconds(), 3),
+        tool_seconds=row.tool_seconds,
+        outputs=row.outputs,
+        tests=tests,
+        current=current,
+    )
+
+
+def _tests(session: Session, tries: Sequence[Try]) -> tuple[Test, ...]:
+    stages = {one.id: one.stage for one in tries}
+    worst_first = case(
+        (TestResult.outcome.in_([TestOutcome.FAILED, TestOutcome.ERROR]), 0),
+        (TestResult.outcome == TestOutcome.SKIPPED, 2),
+        else_=1,
+    )
+    query = select(TestResult).where(TestResult.stage_result_id.in_(stages))
+    rows = session.scalars(query.order_by(worst_first, TestResult.id).limit(MOST_TESTS))
+    return tuple(
+        Test(stages[row.stage_result_id], row.name, row.outcome, round(row.seconds, 3), row.message) for row in rows
+    )
+
+
+def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[File, ...]:
+    stages = {one.id: one.stage for one in tries}
+    query = select(Artifact).where(Artifact.stage_result_id.in_(stages)).order_by(Artifact.id).limit(MOST_FILES)
+    return tuple(
+        File(
+            stages[row.stage_result_id],
+            row.name,
+            row.kind,
+            row.size,
+            row.sha256,
+            row.path,
+            url_of(row.path, settings),
+        )
+        for row in session.scalars(query)
+    )
+
+
+def url_of(path: str, settings: Settings) -> str:
+    """Return the public address of a file below `artifacts.folder`, or "" when it is elsewhere."""
+    base = settings.artifacts.url
+    if ".." in Path(path).parts or not base.startswith(("http://", "https://")):
+        return ""
+    try:
+        return f"{base.rstrip('/')}/{quote(str(Path(path).relative_to(settings.artifacts.folder)))}"
+    except ValueError:
+        return ""
+
+
+def _said(session: Session, whose: Any) -> tuple[Said, ...]:
+    query = select(Outbox, Outbox.body["status"].astext).options(defer(Outbox.body)).where(whose)
+    rows = session.execute(query.order_by(Outbox.sequence).limit(MOST_SAID))
+    return tuple(
+        Said(
+            id=str(row.id),
+            event=row.event,
+            topic=row.topic,
+            status=status or "",
+            created_at=row.created_at,
+            published_at=row.published_at,
+            parked_at=row.parked_at,
+            error=row.error,
+        )
+        for row, status in rows
+    )
+
+
+def _lease_holder(session: Session, run: Run) -> str:
+    query = select(Run).join(ComposeLease, ComposeLease.run_id == Run.id).where(ComposeLease.branch == run.branch)
+    holder = session.scalar(query)
+    return f"{holder.branch}/{holder.number}" if holder and holder.id != run.id else ""
+
+
+def _message(row: Inbound) -> Message:
+    return Message(
+        number=row.id,
+        message_id=row.message_id,
+        topic=row.topic,
+        state=row.state,
+        reason=row.reason,
+        agent=row.agent,
+        received_at=row.received_at,
+        body=row.body[:_BODY_SHOWN],
+    )

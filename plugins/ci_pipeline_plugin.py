@@ -1,0 +1,18 @@
+"""What CI-Pipeline adds to Airflow, registered once."""
+
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+from operators import links, pages
+from operators.revision_timetable import RevisionTimetable
+
+
+class CiPipelinePlugin(AirflowPlugin):
+    """The timetable of the branches' DAGs; the links of stages; the pages, and their places in Airflow's UI."""
+
+    name = "ci_pipeline"
+    timetables: ClassVar[list[type]] = [RevisionTimetable]
+    operator_extra_links: ClassVar[list[Any]] = links.ALL
+    fastapi_apps = pages.fastapi_apps()
+    external_views = pages.external_views()

@@ -1,0 +1,145 @@
+"""With 100,000 runs stored every page is a handful of queries, and each of them uses an index."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import event, text
+
+from ci_pipeline import store
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import database
+from tests.database import empty
+
+RUNS = 100_000
+# Of every row there are so many that reading all of them would be felt.
+LARGE = {"run", "inbound", "outbox", "stage_result", "test_result", "artifact", "image"}
+
+FILL = [
+    """
+    INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance, status, created_at,
+                     fired_at, ended_at)
+    SELECT n, 'ci-pipeline-' || branch, 'run-' || n, n, 'rpms', 'package' || n % 500, md5(n::text) || '01234567',
+           branch, '', CASE WHEN n > :runs - 20 THEN NULL WHEN n % 9 = 0 THEN 'FAILURE' ELSE 'SUCCESS' END,
+           now() - (:runs - n) * interval '1 minute', now(), now()
+    FROM (SELECT n, CASE WHEN n % 2 = 0 THEN 'f26' ELSE 'rawhide' END AS branch FROM generate_series(1, :runs) n) x
+    """,
+    """
+    INSERT INTO inbound (id, message_id, topic, digest, body, state, namespace, repo, rev, branch, run)
+    SELECT n, 'message-' || n, 'git.receive', '', '{}',
+           CASE WHEN n % 1000 = 0 THEN 'dead' WHEN n % 5 = 0 THEN 'ignored' ELSE 'queued' END,
+           'rpms', 'package' || n % 500, md5(n::text) || '01234567', CASE WHEN n % 2 = 0 THEN 'f26' ELSE 'rawhide' END,
+           CASE WHEN n % 5 <> 0 THEN n END
+    FROM generate_series(1, :runs) n
+    """,
+    """
+    INSERT INTO stage_result (id, run_id, stage, try_number, status, fault, outputs, ended_at)
+    SELECT n, n, 'build_package', 1, CASE WHEN n % 9 = 0 THEN 'FAILURE' ELSE 'SUCCESS' END, '',
+           jsonb_build_object('nvr', 'package-1.0-' || n, 'original_spec_nvr', 'package-1.0-' || n % 20000), now()
+    FROM generate_series(1, :runs) n
+    """,
+    """
+    INSERT INTO test_result (id, stage_result_id, name, outcome, seconds, message)
+    SELECT n, n, 'test', 'passed', 1, '' FROM generate_series(1, :runs) n
+    """,
+    """
+    INSERT INTO artifact (id, stage_result_id, name, kind, path, sha256, size)
+    SELECT n, n, 'log', 'log', '/log', '', 1 FROM generate_series(1, :runs) n
+    """,
+    """
+    INSERT INTO outbox (id, run_id, inbound_id, event, topic, body, published_at, parked_at)
+    SELECT md5(n::text)::uuid, n, n, 'package.running', 'org.x', '{"status": "SUCCESS"}',
+           CASE WHEN n % 2000 > 0 THEN now() END, CASE WHEN n % 4000 = 0 THEN now() END
+    FROM generate_series(1, :runs) n
+    """,
+    """
+    INSERT INTO image (id, run_id, branch, name, compose_rev, version, sha256, size, smoke_passed_at)
+    SELECT n, n, CASE WHEN n % 2 = 0 THEN 'f26' ELSE 'rawhide' END, 'image-' || n, '', '26.' || n, '', 1,
+           CASE WHEN n % 3 = 0 THEN now() END
+    FROM generate_series(1, :runs / 5) n
+    """,
+]
+# Whatever is looked for, and however many queries it may be. With a session of its own each, and no N+1.
+PAGES = {
+    "": 3,
+    "?branch=f26": 3,
+    "?status=FAILURE": 2,
+    "?status=running": 2,
+    "?package=age1": 3,
+    "?branch=f26&package=49&status=SUCCESS&after=f26:rpms:package2": 2,
+    "images": 2,
+    "bus": 5,
+    "bus?state=dead": 5,
+    "bus?package=package7&before=90000": 5,
+    "bus?state=queued&package=package7": 5,
+    "change/f26/50000": 13,
+    "change/run-50000": 13,
+    "change/run-50000?dag=ci-pipeline-f26": 13,
+    "change/1017bfd4673955ffee4641ad3d481b1c01234567": 13,
+    "change/1017bfd46739": 13,
+    "change/package-1.0-50000": 13,
+    "change/package-1.0-7": 6,
+    "change/message-50001": 13,
+    "change/50001": 13,
+    "change/nothing-of-that-name": 6,
+}
+
+
+@pytest.fixture(scope="module")
+def filled(servers: object) -> Iterator[None]:
+    """A database of years."""
+    with store.session() as session:
+        for statement in FILL:
+            session.execute(text(statement), {"runs": RUNS})
+        session.execute(text("ANALYZE"))
+    yield
+    empty()
+
+
+@pytest.fixture
+def asked(current: Settings) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that is sent, with its parameters."""
+    engine = database.engine(current.database.url.get_secret_value())
+    statements: list[tuple[str, Any]] = []
+
+    def keep(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", keep)
+    yield statements
+    event.remove(engine, "before_cursor_execute", keep)
+
+
+def plan_of(statement: str, parameters: Any) -> dict[str, Any]:
+    """Return how PostgreSQL would go about a statement."""
+    with store.session() as session:
+        told = session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    plans = told if isinstance(told, list) else json.loads(told)
+    return dict(plans[0]["Plan"])
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return the steps of a plan."""
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_a_few_queries_that_use_indexes(client: TestClient, asked: list[tuple[str, Any]], path: str) -> None:
+    """No query per row, and no large table is read from its beginning."""
+    answer = client.get(f"/ci-pipeline/{path}")
+    sent = list(asked)
+
+    assert answer.status_code in {200, 404}
+    assert 0 < len(sent) <= PAGES[path], [statement for statement, _ in sent]
+    for statement, parameters in sent:
+        scanned = {
+            node["Relation Name"]
+            for node in nodes(plan_of(statement, parameters))
+            if node["Node Type"] in {"Seq Scan", "Parallel Seq Scan"}
+        }
+        assert not scanned & LARGE, f"{sorted(scanned)} read from the beginning by {statement}"
