@@ -1,0 +1,70 @@
+"""What is measured of the pipeline: plain numbers, read from the database. `operators/metrics.py` sends them.
+
+docs/operating.md lists every one, and what to be alarmed by.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from ci_pipeline.outcome import Status
+from ci_pipeline.stages import Stage
+from ci_pipeline.store import outbox, runs
+from ci_pipeline.store.tables import Inbound, Outbox, Run
+
+_DECISIONS: Final = ("ignored", "queued", "duplicate", "superseded", "dead")
+_ENDS: Final = (Status.SUCCESS, Status.UNSTABLE, Status.FAILURE, Status.ABORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Of one try of a stage, in seconds: how long it took, and how long it waited for its turn."""
+
+    took: float
+    waited: float
+
+
+def of_everything(session: Session) -> dict[str, float]:
+    """Return how things are now, by name: totals so far, what waits, and for how long the oldest of it has waited."""
+    waiting, parked = outbox.pending(session)
+    pending = select(func.min(Outbox.created_at)).where(Outbox.published_at.is_(None), Outbox.parked_at.is_(None))
+    unfired = select(func.count(), func.min(Run.created_at)).where(Run.fired_at.is_(None), Run.status.is_(None))
+    changes, oldest_change = session.execute(unfired).one()
+    return {
+        **_counted(session, "messages", Inbound.__table__.c.state, _DECISIONS),
+        **_counted(session, "runs", func.lower(Run.status), [end.lower() for end in _ENDS]),
+        "runs.going_on": len(runs.going_on(session)),
+        "changes.waiting": changes,
+        "changes.oldest_seconds": _age(oldest_change),
+        "outbox.waiting": waiting,
+        "outbox.oldest_seconds": _age(session.scalar(pending)),
+        "outbox.parked": parked,
+    }
+
+
+def of_stage(session: Session, run: Run, stage: Stage) -> StageTimes | None:
+    """Return the times of the newest try of a stage; None when it has not ended, or is out of date."""
+    results = runs.latest_results(session, run.id)
+    this = results.get(stage.name)
+    if this is None or this.ended_at is None:
+        return None
+    before = [result.ended_at for result in results.values() if result.id < this.id and result.ended_at]
+    ready = max(before, default=run.fired_at or run.created_at)
+    return StageTimes(
+        took=(this.ended_at - this.started_at).total_seconds(),
+        waited=max(0.0, (this.started_at - ready).total_seconds()),
+    )
+
+
+def _counted(session: Session, name: str, column: ColumnElement[Any], values: Iterable[str]) -> dict[str, float]:
+    counts = session.execute(select(column.label("value"), func.count().label("rows")).group_by(column))
+    found: dict[str, int] = {row.value: row.rows for row in counts}
+    return {f"{name}.{value}": found.get(value, 0) for value in values}
+
+
+def _age(since: datetime | None) -> float:
+    return (datetime.now(UTC) - since).total_seconds() if since else 0.0
