@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ci_pipeline import publishing, settings, store
+from ci_pipeline import notes, publishing, settings, store
 from ci_pipeline.errors import StoreError
 from ci_pipeline.executors.report import infrastructure_failure
 from ci_pipeline.journal import Journal
 from ci_pipeline.store import runs
+from operators.run_of import find_run, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 
 
 def announce_start(context: Context) -> None:
-    """Write down that the stage begins, and publish it."""
+    """Write down that the stage begins, and publish it.
+
+    Of a run that was triggered by hand nothing is known yet; its first stage calls this when it is.
+    """
+    operator = cast("StageOperator", context["task"])
     with store.session() as session:
-        operator = cast("StageOperator", context["task"])
-        run = operator.begin(session, context).id
-    publishing.publish_or_leave(settings.current(), runs=[run])
+        if find_run(session, context) is None:
+            return
+        again = run_of(session, context).status is not None
+        run = operator.begin(session, context)
+    if again and run.status is None:
+        notes.write_change(settings.current(), run)
+    publishing.publish_or_leave(settings.current(), runs=[run.id])
 
 
 def announce_end(context: Context) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from ci_pipeline import reconcile, settings, store
+from ci_pipeline import notes, reconcile, settings, store
 from ci_pipeline.errors import AirflowApiError
 from ci_pipeline.journal import Journal
 from ci_pipeline.store import runs
-from operators import callbacks
+from operators import callbacks, metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from sqlalchemy.orm import Session
 
     from ci_pipeline.store.tables import Run
 
@@ -32,7 +35,8 @@ class CompleteOperator(BaseOperator):
         """Make the task a teardown that announces its end."""
         super().__init__(
             task_id="complete",
-            retries=3,
+            retries=5,
+            retry_delay=timedelta(seconds=20),
             on_success_callback=callbacks.announce_end,
             on_failure_callback=callbacks.announce_end,
             on_skipped_callback=callbacks.announce_end,
@@ -42,20 +46,27 @@ class CompleteOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Sum the run up."""
         dag_run = context["dag_run"]
-        with store.session() as session:
-            run = runs.find(session, dag_run.dag_id, dag_run.run_id)
+        run = store.transact(partial(runs.find, dag_id=dag_run.dag_id, run_id=dag_run.run_id))
         if run is None:
             msg = "this run never named a change: there is nothing to complete"
             raise AirflowSkipException(msg)
-        self._explain_lost_tries(run)
-        with store.session() as session:
-            run = runs.locked(session, run.id)
-            status = Journal(session, settings.current()).finish_run(run)
-        self.log.info("%s %s: %s", runs.change_of(run), status, run.reason or "all good")
+        reason = self._explain(run)
+        ended = store.transact(partial(_sum_up, row=run.id, reason=reason))
+        metrics.send_run(ended)
+        self.log.info("%s %s: %s", runs.change_of(ended), ended.status, ended.reason or "all good")
+        notes.write(settings.current(), run.id)
 
-    def _explain_lost_tries(self, run: Run) -> None:
-        """Ask Airflow what ended a stage that has not said so itself; unanswered, it reads as ended by someone."""
+    def _explain(self, run: Run) -> str:
+        """Ask Airflow what ended a stage that has not said so itself, and who; unanswered, it was ended by someone."""
         try:
             reconcile.close_lost_tries(settings.current(), run)
+            return reconcile.why_aborted(settings.current(), run)
         except AirflowApiError as error:
             self.log.warning("why a stage ended is not known: %s", error)
+            return ""
+
+
+def _sum_up(session: Session, row: int, reason: str) -> Run:
+    run = runs.locked(session, row)
+    Journal(session, settings.current()).finish_run(run, reason=reason)
+    return run

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ci_pipeline import store
 from ci_pipeline.stages import COMPOSE_OSTREE
@@ -23,7 +24,8 @@ class ComposeOstreeOperator(StageOperator):
     """Commits the tree as a candidate; the branch's ref does not move here.
 
     One run at a time is between its compose and the end of its integration tests on a branch; others wait, deferred,
-    and hold no worker slot.
+    and hold no worker slot. A backfill takes its turn for the compose alone: it is made of the branch as it stands
+    between two promotions, and never promoted itself.
     """
 
     stage = COMPOSE_OSTREE
@@ -36,13 +38,16 @@ class ComposeOstreeOperator(StageOperator):
             return super().begin(session, context)
         return run
 
-    def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:
-        """Wait for the lease, then carry the stage out."""
-        with store.session() as session:
-            run = run_of(session, context)
-            holder = leases.acquire(session, branch=run.branch, run=run.id)
+    def wait_for_turn(self, context: Context) -> None:
+        """Wait for the lease."""
+        run, holder = store.transact(partial(_ask_for_lease, context=context))
         if holder is not None:
             self.log.info("waiting for run %s, which is between its compose and its integration tests", holder.run_id)
             trigger = ComposeLeaseTrigger(branch=run.branch, run=run.id)
             self.defer(trigger=trigger, method_name="execute", timeout=timedelta(hours=12))
-        super().execute(context, event)
+
+
+def _ask_for_lease(session: Session, context: Context) -> tuple[Run, Run | None]:
+    """Return the run, and who holds the lease if not the run itself."""
+    run = run_of(session, context)
+    return run, leases.acquire(session, branch=run.branch, run=run.id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_pipeline import settings
 from ci_pipeline.stages import CONFORMANCE_TESTS
+from ci_pipeline.store import runs
 from operators.stage import StageOperator
 
 if TYPE_CHECKING:
@@ -38,5 +39,5 @@ class ConformanceTestsOperator(StageOperator):
         return {"cluster": self.cluster, **super().variables()}
 
     def skip_reason(self, session: Session, run: Run, context: Context) -> str:
-        """Return that there is no cluster, if there is none."""
-        return 'no cluster: conformance.cluster = "none" in pipeline.toml' if self.cluster == "none" else ""
+        """Return that there is no cluster, or that none is wanted."""
+        return runs.no_conformance(run, cluster=self.cluster)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ci_pipeline import rules, settings
+from ci_pipeline.kind import SIDE_RUN, Kind
 from ci_pipeline.stages import GENERATE_IMAGE
 from ci_pipeline.store import images
 from operators.stage import StageOperator
@@ -46,6 +47,8 @@ class GenerateImageOperator(StageOperator):
 
     def skip_reason(self, session: Session, run: Run, context: Context) -> str:
         """Return why no image is due."""
+        if not Kind(run.kind).promotes:
+            return SIDE_RUN
         return rules.image_not_due(
             wanted=rules.GENERATE_IMAGE.validate_python(self.wanted),
             interval_hours=self.interval_hours,

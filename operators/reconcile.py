@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperator
 
-from ci_pipeline import reconcile, settings
+from ci_pipeline import measures, reconcile, settings, store
+from operators import metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,5 +19,9 @@ class ReconcileOperator(BaseOperator):
     ui_color = "#f1f3f4"
 
     def execute(self, context: Context) -> list[str]:
-        """Mend; the sentences of what was mended are the task's XCom."""
-        return [f"{one.run}: {one.what}" for one in reconcile.reconcile(settings.current())]
+        """Mend, and send how things are; the sentences of what was mended are the task's XCom."""
+        mended = reconcile.reconcile(settings.current())
+        metrics.send_mended(len(mended))
+        with store.session() as session:
+            metrics.send_gauges(measures.of_everything(session))
+        return [f"{one.run}: {one.what}" for one in mended]

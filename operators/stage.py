@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from ci_pipeline import requests, rules, settings, store
+from ci_pipeline import measures, requests, rules, settings, store
 from ci_pipeline.errors import ExecutorError, StageEnded, StoreError
 from ci_pipeline.executors.ansible import AnsibleExecutor
-from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, tail_of
+from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, sentence_of, tail_of
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.store import runs
-from operators import callbacks
-from operators.run_of import run_of
+from operators import callbacks, metrics
+from operators.run_of import adopt, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from ci_pipeline.executors.base import Executor
+    from ci_pipeline.measures import StageTimes
     from ci_pipeline.settings import Settings
     from ci_pipeline.stages import Stage
     from ci_pipeline.store.tables import Run
@@ -56,6 +57,7 @@ class StageOperator(BaseOperator):
         kwargs.setdefault("retries", how.retries)
         kwargs.setdefault("retry_delay", timedelta(seconds=20))
         kwargs.setdefault("retry_exponential_backoff", 2.0)
+        kwargs.setdefault("max_retry_delay", timedelta(minutes=10))
         super().__init__(**callbacks.ANNOUNCING, **kwargs)
         self.extra_vars = extra_vars or {}
 
@@ -88,31 +90,42 @@ class StageOperator(BaseOperator):
 
     def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Carry the stage out. When this returns, or raises, the journal has how it ended."""
-        try_number = context["ti"].try_number
-        with store.session() as session:
-            run = self.begin(session, context)
-            if reason := self.skip_reason(session, run, context):
-                Journal(session, self.settings).skip_stage(run, self.stage, try_number, reason)
-            else:
-                workspace = requests.workspace_of(self.settings, run, self.stage, try_number)
+        if adopt(context):
+            callbacks.announce_start(context)
+        self.wait_for_turn(context)
+        run, reason = store.transact(partial(self._begin_or_skip, context=context))
         if reason:
             raise AirflowSkipException(reason)
-        self._finish(run.repo, self._carry_out(run, workspace), context)
+        workspace = requests.workspace_of(self.settings, run, self.stage, context["ti"].try_number)
+        self._finish(run, self._carry_out(run, workspace), context)
+
+    def wait_for_turn(self, context: Context) -> None:
+        """Defer the task while the stage may not begin."""
 
     def on_kill(self) -> None:
         """End the playbook when the task is ended."""
         self.stage_executor.cancel()
 
+    def _begin_or_skip(self, session: Session, context: Context) -> tuple[Run, str]:
+        """Return the run, and why there is nothing to do in it."""
+        run = self.begin(session, context)
+        reason = self.skip_reason(session, run, context)
+        if reason:
+            Journal(session, self.settings).skip_stage(run, self.stage, context["ti"].try_number, reason)
+        return run, reason
+
     def _carry_out(self, run: Run, workspace: Path) -> Report:
+        make = partial(requests.make, settings=self.settings, run=run, stage=self.stage, workspace=workspace)
         try:
-            with store.session() as session:
-                request = requests.make(session, self.settings, run, self.stage, workspace=workspace)
+            request = store.transact(make)
             workspace.mkdir(parents=True, exist_ok=True)
             return self.stage_executor.run({**request, **self.variables()}, workspace=workspace)
         except StageEnded as error:
             return aborted(str(error))
-        except (ExecutorError, StoreError, OSError) as error:
+        except (ExecutorError, StoreError) as error:
             return infrastructure_failure(str(error))
+        except OSError as error:
+            return infrastructure_failure(sentence_of(error, workspace))
 
     def _log_end(self, report: Report) -> None:
         """Make the last line of the task's log say what came out; above it, of a bad end, what the tools said last."""
@@ -123,20 +136,21 @@ class StageOperator(BaseOperator):
         level = logging.INFO if rules.is_fine(report.status) else logging.ERROR
         self.log.log(level, "%s: %s", report.status, report.reason or "all good")
 
-    def _finish(self, repo: str, report: Report, context: Context) -> None:
+    def _write_end(
+        self, session: Session, report: Report, context: Context, *, final: bool
+    ) -> tuple[Run, StageTimes | None]:
+        run = run_of(session, context)
+        Journal(session, self.settings).finish_stage(run, self.stage, context["ti"].try_number, report, final=final)
+        return run, measures.of_stage(session, run, self.stage)
+
+    def _finish(self, run: Run, report: Report, context: Context) -> None:
         again = is_tried_again(report, context)
-        with store.session() as session:
-            Journal(session, self.settings).finish_stage(
-                run_of(session, context),
-                self.stage,
-                context["ti"].try_number,
-                report,
-                final=not again,
-            )
+        run, times = store.transact(partial(self._write_end, report=report, context=context, final=not again))
+        metrics.send_stage(run, self.stage, report.status, times)
         self._log_end(report)
         if again:
             raise AirflowException(report.reason)
-        if rules.stops_the_run(self.stage, report.status, gating=self.settings.package_of(repo).gating):
+        if rules.stops_the_run(self.stage, report.status, gating=runs.is_gating(run, self.settings)):
             msg = f"{report.status}: {report.reason}"
             raise AirflowFailException(msg)
 

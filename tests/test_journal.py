@@ -50,6 +50,19 @@ def finish(settings: Settings, run: Run, stage: Stage, try_number: int = 1, **ho
         Journal(session, settings).finish_stage(row, stage, try_number, report(stage, **how), final=final)
 
 
+def test_a_report_whose_commit_was_answered_to_nobody_may_come_again(current: Settings) -> None:
+    """Nothing is said twice. Another report of the same try is refused."""
+    run = new_run()
+    begin(current, run, BUILD_PACKAGE)
+    finish(current, run, BUILD_PACKAGE)
+    finish(current, run, BUILD_PACKAGE)
+
+    with pytest.raises(StoreError, match="may not report"):
+        finish(current, run, BUILD_PACKAGE, status=Status.FAILURE, reason="x")
+
+    assert [event for event, _ in said(run)].count("package.complete") == 1
+
+
 def complete(settings: Settings, run: Run) -> tuple[Status, str]:
     """End a run; return its status and reason."""
     with store.session() as session:
@@ -197,6 +210,35 @@ def test_what_ran_before_a_cleared_stage_is_out_of_date(current: Settings) -> No
         known = list(runs.latest_results(session, run.id))
 
     assert known == ["build_package", "functional_tests", "compose_ostree"]
+
+
+@pytest.mark.parametrize("ended", ["ABORTED", "FAILURE"])
+def test_the_next_stage_begins_after_the_end_of_the_one_before(current: Settings, ended: str) -> None:
+    """Marked success in the UI: Airflow starts the next task before the ended one has reported, or was retried."""
+    run = new_run()
+    begin(current, run, BUILD_PACKAGE)
+    if ended == "FAILURE":
+        finish(current, run, BUILD_PACKAGE, status=Status.FAILURE, fault=Fault.INFRASTRUCTURE, reason="x", final=False)
+    begin(current, run, FUNCTIONAL_TESTS)
+
+    assert said(run) == [
+        ("package.running", "SUCCESS"),
+        ("package.complete", ended),
+        ("package.test.functional.queued", "SUCCESS"),
+        ("package.test.functional.running", "SUCCESS"),
+    ]
+    with pytest.raises(StoreError, match="may not report"):
+        finish(current, run, BUILD_PACKAGE)
+
+
+def test_a_stage_cleared_while_a_later_one_runs_begins_after_that_ones_end(current: Settings) -> None:
+    """What the later one would have said is out of date."""
+    run = new_run()
+    play(current, run, OK)
+    begin(current, run, FUNCTIONAL_TESTS)
+    begin(current, run, BUILD_PACKAGE, 2)
+
+    assert said(run)[-2:] == [("package.test.functional.complete", "ABORTED"), ("package.running", "SUCCESS")]
 
 
 def test_a_run_that_was_stopped_while_a_stage_ran_is_aborted(current: Settings) -> None:

@@ -1,20 +1,18 @@
 """The reconciler: what Airflow calls ended and the journal does not. Real endings are in tests/e2e/test_endings.py."""
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import json
+from collections.abc import Callable
 
 import httpx
 import pytest
 
-from ci_pipeline import cancel, orphans, reconcile, store
+from ci_pipeline import cancel, reconcile, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.errors import AirflowUnreachable, StoreError
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import BUILD_PACKAGE, FUNCTIONAL_TESTS
+from ci_pipeline.stages import FUNCTIONAL_TESTS
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.tables import Run
 from tests.makers import new_run, play
@@ -29,7 +27,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Says:
     answers: dict[str, object] = {}
 
     def says(state: str | None, tasks: dict[str, str] | None = None, who: str = "") -> None:
-        answers.update(state=state, tasks=tasks or {}, who=who)
+        answers.update(state=state, tasks=tasks or {}, who=who, extra=json.dumps({"new_state": "failed"}))
 
     def handle(request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -39,7 +37,10 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Says:
             tasks = [{"task_id": name, "state": state} for name, state in dict(answers["tasks"]).items()]
             return httpx.Response(200, json={"task_instances": tasks})
         if path.endswith("/eventLogs"):
-            return httpx.Response(200, json={"event_logs": [{"owner": answers["who"]}] if answers["who"] else []})
+            return httpx.Response(
+                200,
+                json={"event_logs": [{"owner": answers["who"], "extra": answers["extra"]}] if answers["who"] else []},
+            )
         if answers["state"] is None:
             return httpx.Response(404)
         return httpx.Response(200, json={"state": answers["state"]})
@@ -150,41 +151,3 @@ def test_a_run_that_has_ended_cannot_be_cancelled(current: Settings) -> None:
 
     with pytest.raises(StoreError, match="has ended already: ABORTED"):
         cancel.cancel(current, run.run_id)
-
-
-@pytest.fixture
-def playbook(current: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Run, int], subprocess.Popen]]:
-    """Start a process that looks like the playbook of a try of a build, in a session of its own as they are."""
-    monkeypatch.setattr(orphans, "_FOLDING_UP_SECONDS", 0)
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(run: Run, try_number: int) -> subprocess.Popen[bytes]:
-        workspace = Path(current.state, "runs", run.dag_id, run.run_id, f"build_package-{try_number}")
-        argv = [sys.executable, "-c", "import time; time.sleep(600)", f"@{workspace}/request.json"]
-        started.append(subprocess.Popen(argv, start_new_session=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def test_a_playbook_that_outlived_its_stage_is_ended(
-    current: Settings, playbook: Callable[[Run, int], subprocess.Popen[bytes]]
-) -> None:
-    """One whose stage still runs is not, and nothing else on the machine is."""
-    over, going_on = new_run(), new_run(rev="1" * 40)
-    play(current, over, Status.FAILURE)
-    with store.session() as session:
-        Journal(session, current).begin_stage(runs.locked(session, going_on.id), BUILD_PACKAGE, 1)
-    orphan, working = playbook(over, 1), playbook(going_on, 1)
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    ended = orphans.end_all(current)
-    orphan.wait(timeout=10)
-    left = (working.poll(), stranger.poll())
-    stranger.kill()
-    stranger.wait()
-
-    assert [run for run, _ in ended] == [over.run_id]
-    assert left == (None, None)

@@ -10,14 +10,16 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from ci_pipeline import rules
+from ci_pipeline import addresses, rules
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
 from ci_pipeline.change import Change
 from ci_pipeline.executors.report import Report, aborted
+from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status, worst
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import (
+    BUILD_PACKAGE,
     BY_NAME,
     COMPLETE,
     CONFORMANCE_TESTS,
@@ -32,6 +34,9 @@ from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 TRIGGER_NAME = "ci-pipeline-trigger"
 RECONCILER_NAME = "ci-pipeline-reconciler"
+RETENTION_NAME = "ci-pipeline-retention"
+# The DAGs that are not of a branch.
+HOUSEKEEPING = (TRIGGER_NAME, RECONCILER_NAME, RETENTION_NAME)
 # Airflow counts tries from 1; a stage that an earlier one made pointless never had a try.
 _NEVER_TRIED = 0
 
@@ -65,12 +70,20 @@ class Journal:
         self._say(facts, event, key=f"inbound {row.id}: {event}", run=row.run, inbound=row.id)
 
     def begin_stage(self, run: Run, stage: Stage, try_number: int) -> StageResult:
-        """Write down that a try of a stage has begun, and say `running` unless it is being said already."""
+        """Write down that a try of a stage has begun, and say `running` unless it is being said already.
+
+        A run carries out one stage at a time. Another one that is still open was ended in Airflow a moment ago, and its
+        task has not reported yet: it is closed first, lest this stage be announced before that one's end.
+        """
         self._lock(run)
+        if not runs.has_try(self._session, run.id, stage, try_number):
+            self._close_tries(run, but=stage)
         result = runs.begin_try(self._session, run.id, stage, try_number)
         if result.status is not None:
             return result
         run.status, run.ended_at = None, None
+        if stage is BUILD_PACKAGE:
+            run.pruned_at = None  # what it made is being made again
         if not self._is_open(run, stage):
             self._announce_queued(run, stage)
             self._say_of(run, stage.running, Status.SUCCESS)
@@ -93,7 +106,7 @@ class Journal:
         runs.end_try(self._session, run.id, stage, try_number, report)
         if report.status is Status.SUCCESS:
             self._keep_image_state(run, stage)
-        if rules.gives_lease_back(stage, report.status, final=final):
+        if rules.gives_lease_back(stage, report.status, final=final, promotes=Kind(run.kind).promotes):
             leases.release(self._session, run=run.id)
         if not final:
             return
@@ -134,7 +147,7 @@ class Journal:
 
         Args:
             run: the run.
-            reason: why tries that are still open ended, and why stages are missing; default: they were ended.
+            reason: why tries that are still open ended, or were ended, and why stages are missing; "": not known.
 
         Returns:
             The run's status: the worst of its stages; ABORTED when it ended before its stages did.
@@ -143,7 +156,7 @@ class Journal:
         leases.release(self._session, run=run.id)
         if run.status is not None:
             return Status(run.status)
-        self._abort_open_tries(run, reason)
+        self._close_tries(run, reason)
         missing = self._first_missing(run)
         status = worst([runs.status_so_far(self._session, run.id), Status.ABORTED if missing else Status.SUCCESS])
         self._end(run, status, self._reason(run, status, missing, reason))
@@ -178,8 +191,8 @@ class Journal:
     def _announce_next(self, run: Run, stage: Stage, status: Status) -> None:
         """Say that the next stage is queued, if it announces that and will be reached."""
         following = after(stage)
-        off = following is CONFORMANCE_TESTS and self._settings.conformance.cluster == "none"
-        gating = self._settings.package_of(run.repo).gating
+        off = following is CONFORMANCE_TESTS and runs.no_conformance(run, cluster=self._settings.conformance.cluster)
+        gating = runs.is_gating(run, self._settings)
         if following and not off and not rules.stops_the_run(stage, status, gating=gating):
             self._announce_queued(run, following)
 
@@ -189,6 +202,8 @@ class Journal:
             images.record(self._session, run=run.id, branch=run.branch, outputs=known)
         elif stage is SMOKE_TEST:
             images.smoke_passed(self._session, run=run.id, name=known["image_name"])
+        elif stage is CONFORMANCE_TESTS:
+            images.validated(self._session, run=run.id, name=known["image_name"])
 
     def _mark_skipped(self, run: Run, stage: Stage, reason: str) -> None:
         rows = delete(StageResult).where(StageResult.run_id == run.id, StageResult.stage == stage.name)
@@ -198,17 +213,21 @@ class Journal:
         self._session.add(StageResult(run_id=run.id, stage=stage.name, try_number=_NEVER_TRIED, **skipped))
         self._session.flush()
 
-    def _abort_open_tries(self, run: Run, reason: str) -> None:
-        for result in runs.latest_results(self._session, run.id).values():
+    def _close_tries(self, run: Run, reason: str = "", *, but: Stage | None = None) -> None:
+        """Abort the tries that are still open, and say what the world still waits for, of all stages `but` one."""
+        for result in runs.newest_tries(self._session, run.id):
+            stage = BY_NAME[result.stage]
+            if stage is but:
+                continue
             if result.status is None:
                 ended = aborted(reason or "the task was ended before it could report")
-                runs.end_try(self._session, run.id, BY_NAME[result.stage], result.try_number, ended)
-            self._close(run, BY_NAME[result.stage])
+                runs.end_try(self._session, run.id, stage, result.try_number, ended)
+            self._close(run, stage)
 
     def _first_missing(self, run: Run) -> Stage | None:
         """Return the first stage that should have run and did not."""
         results = runs.latest_results(self._session, run.id)
-        gating = self._settings.package_of(run.repo).gating
+        gating = runs.is_gating(run, self._settings)
         for stage in STAGES:
             if stage.name not in results:
                 return stage
@@ -220,7 +239,8 @@ class Journal:
     def _reason(self, run: Run, status: Status, missing: Stage | None, reason: str) -> str:
         for result in runs.latest_results(self._session, run.id).values():
             if result.status == status and status is not Status.SUCCESS:
-                return f"{result.stage}: {result.reason}"
+                why = f": {reason}" if reason and status is Status.ABORTED and reason not in result.reason else ""
+                return f"{result.stage}: {result.reason}{why}"
         ended = f"the run ended before {missing.name} could run" if missing else ""
         return f"{ended}: {reason}" if ended and reason else ended
 
@@ -235,12 +255,12 @@ class Journal:
 
     def _facts(self, run: Run, status: Status) -> RunFacts:
         known = runs.outputs(self._session, run.id)
-        folder = f"{self._settings.artifacts.url}/fedora-atomic/{run.branch}"
+        folder = addresses.artifacts_of(self._settings, run.branch)
         image_name = _text(known, "image_name")
         return RunFacts(
             ci_name=run.dag_id,
             change=runs.change_of(run),
-            ref=self._settings.ref_of(run.branch),
+            ref=self._ref_of(run),
             build_id=run.number,
             build_url=self._run_url(run.dag_id, run.run_id),
             topic_prefix=self._settings.bus.topic_prefix,
@@ -248,12 +268,21 @@ class Journal:
             test_guidance=run.test_guidance,
             original_spec_nvr=_text(known, "original_spec_nvr"),
             nvr=_text(known, "nvr"),
-            package_url=f"{folder}/repo/{run.repo}_repo/",
+            package_url=f"{folder}/repo/{self._packages_of(run)}/",
             compose_url=f"{folder}/ostree",
             compose_rev=_text(known, "compose_rev"),
             image_name=image_name,
             image_url=f"{folder}/images/{image_name}" if image_name else "",
         )
+
+    def _ref_of(self, run: Run) -> str:
+        """Return the ref that a run's compose is on, or is to be on: a side run has none but its candidate's."""
+        promotes = Kind(run.kind).promotes
+        return self._settings.ref_of(run.branch) if promotes else f"candidate/{run.branch}/{run.number}"
+
+    def _packages_of(self, run: Run) -> str:
+        """Return where in the branch's repositories a run's packages are: the newest build is never a side run's."""
+        return f"{run.repo}_repo" if Kind(run.kind).promotes else f"builds/{run.run_id}"
 
     def _run_url(self, dag_id: str, run_id: str) -> str:
         return f"{self._settings.airflow.url}/dags/{dag_id}/runs/{run_id}"

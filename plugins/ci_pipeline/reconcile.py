@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ci_pipeline import orphans, store
+from ci_pipeline import notes, orphans, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.errors import AirflowRefused
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure
 from ci_pipeline.intake import Intake
 from ci_pipeline.journal import Journal
+from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
 from ci_pipeline.store import runs
@@ -67,13 +68,32 @@ def close_lost_tries(settings: Settings, run: Run) -> list[Mended]:
         return _close_tries(settings, airflow, run, since)
 
 
+def why_aborted(settings: Settings, run: Run) -> str:
+    """Return who ended a run's ABORTED stage in Airflow, as a sentence, or "" when none is, or nobody did.
+
+    Raises:
+        AirflowApiError: Airflow does not answer, or not this.
+    """
+    with store.session() as session:
+        results = runs.latest_results(session, run.id).values()
+        since = next((result.started_at for result in results if result.status == Status.ABORTED), None)
+    if since is None:
+        return ""
+    with AirflowApi(settings.airflow) as airflow:
+        return _by_hand(airflow.ended_by(run.dag_id, run.run_id, since=since))
+
+
+def _by_hand(who: str) -> str:
+    return f"{who} ended it in Airflow" if who else ""
+
+
 def _going_on() -> list[Run]:
     with store.session() as session:
         return runs.going_on(session)
 
 
 def _mend(settings: Settings, airflow: AirflowApi, run: Run) -> list[Mended]:
-    """Compare one run with Airflow.
+    """Compare one run with Airflow. What is ended here has its note, too.
 
     Airflow is asked first: an operator writes its end into the journal before Airflow learns of it, so what Airflow
     calls ended and the journal does not was lost.
@@ -90,7 +110,7 @@ def _mend(settings: Settings, airflow: AirflowApi, run: Run) -> list[Mended]:
     except AirflowRefused as error:
         log.warning("%s cannot be looked at: %s", run.run_id, error)
         return []
-    return [*mended, *_finish(settings, run, f"{who} ended it in Airflow" if who else _TIME_LIMIT)]
+    return [*mended, *_finish(settings, run, _by_hand(who) or _TIME_LIMIT)]
 
 
 def _first_open_try(run: Run) -> datetime | None:
@@ -118,7 +138,8 @@ def _close_try(settings: Settings, run: Run, name: str, report: Report) -> list[
 def _report_of(task: str, who: str) -> Report:
     """Return how a task ended that Airflow calls ended and that has not reported."""
     if who:
-        return aborted(f"{who} marked it {task} in Airflow before it had ended")
+        # In the very words of a task that still could report: which of the two comes first is chance.
+        return aborted(f"its task was ended: {_by_hand(who)}")
     if task == "failed":
         return infrastructure_failure(runs.LOST)
     return aborted(_TIME_LIMIT)
@@ -130,4 +151,6 @@ def _finish(settings: Settings, run: Run, reason: str) -> list[Mended]:
         if row.status is not None:
             return []
         status = Journal(session, settings).finish_run(row, reason=reason)
-        return [Mended(run.run_id, f"had no end: {status}, {row.reason}")]
+        mended = Mended(run.run_id, f"had no end: {status}, {row.reason}")
+    notes.write(settings, run.id)
+    return [mended]

@@ -6,11 +6,13 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ci_pipeline.errors import StoreError
+from ci_pipeline import dist_git
+from ci_pipeline.errors import StageEnded, StoreError
 from ci_pipeline.executors.base import Request
+from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings, StageSettings
-from ci_pipeline.stages import INTEGRATION_TESTS, Stage
+from ci_pipeline.stages import COMPOSE_OSTREE, INTEGRATION_TESTS, Stage
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run, StageResult
 
@@ -30,8 +32,16 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
     """Return the request of one try of a stage.
 
     Raises:
-        StoreError: an earlier stage has not made what this one needs: it was marked success without having run.
+        StoreError: what an earlier stage makes is not there: it was marked success without having run, or retention
+            has removed it.
+        StageEnded: a later run of the package is promoted: an older package cannot be composed on top of a newer one.
     """
+    if run.pruned_at is not None and _NEEDS[stage.name]:
+        msg = f"what this run built was removed on {run.pruned_at:%Y-%m-%d} ([retention]); clear it from build_package"
+        raise StoreError(msg)
+    if stage is COMPOSE_OSTREE and (later := runs.overtaken_by(session, run)):
+        msg = f"overtaken by {later.rev[:7]} ({later.branch}/{later.number}), which is on the branch already"
+        raise StageEnded(msg)
     known = runs.outputs(session, run.id)
     if missing := [key for key in _NEEDS[stage.name] if key not in known]:
         msg = f"{stage.name} needs what no earlier stage has made: {', '.join(missing)}; clear the stages before it"
@@ -59,7 +69,7 @@ def install_list(session: Session, settings: Settings, run: Run) -> list[str]:
         .distinct()
         .join(StageResult)
         .where(Run.branch == run.branch, StageResult.stage == INTEGRATION_TESTS.name)
-        .where(StageResult.status == Status.SUCCESS)
+        .where(StageResult.status == Status.SUCCESS, Run.kind != Kind.BACKFILL)
     )
     repos = sorted({run.repo, *session.scalars(promoted)})
     watched = [name for repo in repos for name in settings.installed_by(repo)]
@@ -77,15 +87,17 @@ def _common(settings: Settings, run: Run, stage: Stage, workspace: Path) -> dict
         "repo": run.repo,
         "rev": run.rev,
         "branch": run.branch,
+        "promote": Kind(run.kind).promotes,
         "workspace": str(workspace),
         "toolchain": how.toolchain,
         "ref": settings.ref_of(run.branch),
         "arch": settings.arch,
         "release": branch.release,
         "dist": branch.dist,
-        "dist_git_url": f"{settings.dist_git.url}/{run.namespace}/{run.repo}.git",
+        "dist_git_url": dist_git.url_of(settings, f"{run.namespace}/{run.repo}"),
         "lookaside_url": settings.dist_git.lookaside,
         "limits": settings.stage_limits(stage.name).model_dump(),
+        "artifacts": str(settings.artifacts.folder),
         "cache": str(settings.state / "cache"),
     }
 

@@ -1,11 +1,15 @@
 """`runs`, `results`, `images` and `watch` show what the database holds."""
 
+import io
 import json
 import threading
+from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 
 from ci_pipeline import store
+from ci_pipeline.cli import follow, overview
 from ci_pipeline.executors.report import Report
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
@@ -76,7 +80,7 @@ def test_watch_ends_with_1_unless_the_run_ended_well(cli: Cli, current: Settings
 
 
 def test_watch_goes_on_until_the_run_has_ended(cli: Cli, current: Settings) -> None:
-    """It follows the newest run through what happens while it looks."""
+    """It follows a run through what happens while it looks."""
     new_run("hostinfo")
     run = new_run()
     play(current, run, Status.SUCCESS)
@@ -87,7 +91,7 @@ def test_watch_goes_on_until_the_run_has_ended(cli: Cli, current: Settings) -> N
 
     later = threading.Timer(1.2, go_on)
     later.start()
-    result = cli("watch")
+    result = cli("watch", run.run_id)
     later.join()
 
     assert result.exit_code == 0
@@ -95,6 +99,69 @@ def test_watch_goes_on_until_the_run_has_ended(cli: Cli, current: Settings) -> N
     told = [line.split()[1] for line in lines if line.endswith("running")]
     assert told == [f"{stage.name}:" for stage in STAGES]
     assert "SUCCESS" in lines[-2]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What happens after each look at the database; after the last one, Ctrl-C."""
+    steps: list[Callable[[], None]] = []
+
+    def sleep(_: float) -> None:
+        if not steps:
+            raise KeyboardInterrupt
+        steps.pop(0)()
+
+    monkeypatch.setattr(follow.time, "sleep", sleep)
+    return steps
+
+
+def test_watch_without_a_run_tells_what_goes_on_until_it_is_ended(
+    cli: Cli, current: Settings, looks: list[Callable[[], None]]
+) -> None:
+    """A line whenever a change moves; Ctrl-C is a clean end."""
+    first = new_run()
+    second = new_run("hostinfo", branch="rawhide")
+
+    def go_on() -> None:
+        play(current, first, Status.SUCCESS)
+
+    looks += [go_on, lambda: end(current, second), lambda: None]
+    result = cli("watch")
+
+    assert result.exit_code == 0
+    assert [line.split(maxsplit=1)[1] for line in result.stdout.splitlines()] == [
+        "rpms/greeter 35fdde9 f26 (f26/1): queued",
+        "rpms/hostinfo 35fdde9 rawhide (rawhide/1): queued",
+        "rpms/greeter 35fdde9 f26 (f26/1): build_package SUCCESS",
+        "rpms/hostinfo 35fdde9 rawhide (rawhide/1): ended; `ci-pipeline why` tells how",
+    ]
+
+
+def test_watch_is_a_table_on_a_terminal(
+    cli: Cli, current: Settings, looks: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Package, branch, stage, how long, status."""
+    play(current, new_run(), Status.SUCCESS)
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=150, no_color=True)
+    monkeypatch.setattr(overview, "out", terminal)
+
+    result = cli("watch")
+
+    assert result.exit_code == 0
+    assert "rpms/greeter" in shown.getvalue()
+    assert "build_package" in shown.getvalue()
+    assert "since it arrived" in shown.getvalue()
+
+
+def test_watch_as_json_is_a_line_per_change(cli: Cli, current: Settings, looks: list[Callable[[], None]]) -> None:
+    """Looks at which nothing has changed are none."""
+    run = new_run()
+    looks += [lambda: None, lambda: play(current, run, Status.SUCCESS), lambda: None]
+
+    lines = [json.loads(line) for line in cli("watch", "--json").stdout.splitlines()]
+
+    assert [[one["verdict"]["state"] for one in line["going_on"]] for line in lines] == [["queued"], ["running"]]
 
 
 def test_runs_are_listed_newest_first(cli: Cli, current: Settings) -> None:

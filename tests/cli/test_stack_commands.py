@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ci_pipeline import cancel
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from tests.cli.conftest import Cli
@@ -28,6 +29,7 @@ def test_status_counts_what_waits(cli: Cli, current: Settings) -> None:
     """Messages that are not on the bus and changes that were not fired are seen at a glance."""
     new_run("hostinfo")
     play(current, new_run(), Status.SUCCESS)
+    cancel.cancel(current, new_run("greeter", rev="7" * 40).run_id)
 
     work = json.loads(cli("status", "--json").stdout)["work"]
 

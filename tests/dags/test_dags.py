@@ -1,12 +1,16 @@
 """The DAGs: what an operator sees in the Airflow UI."""
 
 import importlib.util
+from datetime import timedelta
 from types import ModuleType
+from typing import get_args
 
 import pytest
 from airflow.sdk import DAG
 
 from ci_pipeline import settings
+from ci_pipeline.conf import Conf
+from ci_pipeline.journal import HOUSEKEEPING
 from ci_pipeline.stages import STAGES
 from operators.stage import StageOperator
 
@@ -23,7 +27,8 @@ def load(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def dags() -> dict[str, DAG]:
     """All our DAGs, by id."""
-    modules = [load("branch_pipelines"), load("ci_pipeline_trigger"), load("ci_pipeline_reconciler")]
+    names = ("branch_pipelines", "ci_pipeline_trigger", "ci_pipeline_reconciler", "ci_pipeline_retention")
+    modules = [load(name) for name in names]
     found = [item for module in modules for item in vars(module).values() if isinstance(item, DAG)]
     return {dag.dag_id: dag for dag in found}
 
@@ -31,8 +36,7 @@ def dags() -> dict[str, DAG]:
 def test_every_branch_has_its_dag_and_there_is_one_trigger(dags: dict[str, DAG]) -> None:
     """As pipeline.toml says."""
     assert set(dags) == {
-        "ci-pipeline-trigger",
-        "ci-pipeline-reconciler",
+        *HOUSEKEEPING,
         *(f"ci-pipeline-{branch}" for branch in settings.current().branches),
     }
 
@@ -78,6 +82,20 @@ def test_the_trigger_listens_always_and_once(dags: dict[str, DAG]) -> None:
     assert dag.max_active_runs == 1
 
 
+@pytest.mark.parametrize("name", HOUSEKEEPING)
+def test_the_dags_that_are_not_of_a_branch_run_one_at_a_time(dags: dict[str, DAG], name: str) -> None:
+    """And never make up for the time they were paused."""
+    dag = dags[name]
+
+    assert dag.max_active_runs == 1
+    assert dag.catchup is False
+
+
+def test_retention_is_hourly(dags: dict[str, DAG]) -> None:
+    """A disk does not fill faster."""
+    assert dags["ci-pipeline-retention"].schedule == timedelta(hours=1)
+
+
 def test_every_dag_says_what_to_do_when_it_is_red(dags: dict[str, DAG]) -> None:
     """And can be found by its tags."""
     for dag in dags.values():
@@ -92,10 +110,29 @@ def test_every_task_is_in_the_triage_notes(dags: dict[str, DAG]) -> None:
     assert not [name for name in dag.task_ids if f"`{name}`" not in dag.doc_md]
 
 
-@pytest.mark.parametrize("field", ["namespace", "repo", "rev", "test_guidance", "generate_image"])
+@pytest.mark.parametrize("field", Conf.model_fields)
 def test_the_trigger_form_describes_its_fields(dags: dict[str, DAG], field: str) -> None:
-    """Each has a title and a sentence."""
+    """Each has a title and a sentence, and the default of the conf that is read."""
     param = dags["ci-pipeline-f26"].params.get_param(field)
 
     assert param.schema["title"]
     assert param.description
+    assert param.value == Conf.model_fields[field].default
+
+
+def test_the_trigger_form_has_no_other_fields(dags: dict[str, DAG]) -> None:
+    """They would be refused by the first task."""
+    assert set(dags["ci-pipeline-f26"].params) == set(Conf.model_fields)
+
+
+@pytest.mark.parametrize("kind", ["generate_image", "gating", "conformance"])
+def test_the_form_offers_what_the_first_task_takes(dags: dict[str, DAG], kind: str) -> None:
+    """No more and no less."""
+    offered = dags["ci-pipeline-f26"].params.get_param(kind).schema["enum"]
+
+    assert tuple(offered) == get_args(Conf.model_fields[kind].annotation)
+
+
+def test_a_branchs_dag_is_found_by_its_branch_and_its_namespaces(dags: dict[str, DAG]) -> None:
+    """Among the tags."""
+    assert {"branch:rawhide", "namespace:rpms"} <= set(dags["ci-pipeline-rawhide"].tags)

@@ -19,7 +19,7 @@ def act(status: str, *, before: BranchState, after: BranchState, published: bool
     """Return a push whose run's `complete` says `status`."""
     return Act(
         pushed=Pushed(rev="0" * 40, subject="A change", at=NOW, said=""),
-        run=RunView("r", "ci-pipeline-f26", 1, change(), status, "", NOW, NOW, NOW, "http://127.0.0.1"),
+        run=RunView("r", "ci-pipeline-f26", 1, "push", change(), status, "", NOW, NOW, NOW, None, "http://127.0.0.1"),
         seconds=1,
         told=(
             Told("org.centos.prod.ci.pipeline.package.complete", "SUCCESS", published=True),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ci_pipeline.errors import ExecutorError
+from ci_pipeline.conf import Conf
 from ci_pipeline.executors.report import Report
 from operators import callbacks
 from operators.stage import StageOperator
@@ -25,7 +25,7 @@ class FakeExecutor:
     def run(self, request: dict[str, Any], *, workspace: Path) -> Report:
         self.request = request
         assert workspace.is_dir()
-        if isinstance(self.outcome, ExecutorError):
+        if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
 
@@ -45,14 +45,23 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def context() -> Callable[..., dict[str, Any]]:
     """A context as the task runner makes it, of a run that was started by hand."""
 
-    def make(task: object, *, run_id: str = "manual__1", try_number: int = 1, **params: str) -> dict[str, Any]:
+    def make(
+        task: object,
+        *,
+        run_id: str = "manual__1",
+        try_number: int = 1,
+        partition_key: str | None = None,
+        **params: Any,
+    ) -> dict[str, Any]:
+        run_type = run_id.partition("__")[0]
         conf = {"namespace": "rpms", "repo": "greeter", "rev": REV, **params}
-        defaults = {"test_guidance": "''", "generate_image": "when-due"}
-        known = {"namespace", "repo", "rev", *defaults}
         return {
             "task": task,
-            "dag_run": SimpleNamespace(dag_id="ci-pipeline-f26", run_id=run_id, conf=conf),
-            "params": {**defaults, **{key: value for key, value in conf.items() if key in known}},
+            "dag_run": SimpleNamespace(
+                dag_id="ci-pipeline-f26", run_id=run_id, conf=conf, partition_key=partition_key, run_type=run_type
+            ),
+            # As Airflow makes them: the form's defaults, and over them the conf, whatever is in it.
+            "params": {**Conf().model_dump(), **conf},
             "ti": SimpleNamespace(try_number=try_number, max_tries=1),
         }
 

@@ -3,19 +3,22 @@
 from typing import Any
 
 import typer
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError
 from typer.core import TyperGroup
 
 from ci_pipeline.cli import (
+    backfill_commands,
     bus_commands,
     control_commands,
     demo_command,
     recovery_commands,
     run_commands,
     stack_commands,
+    trigger_command,
+    why_command,
 )
 from ci_pipeline.cli.output import complain
-from ci_pipeline.errors import CiPipelineError, SettingsError
+from ci_pipeline.errors import CiPipelineError, DatabaseUnreachable, SettingsError
 
 FAILED = 1
 MISUSED = 2
@@ -31,11 +34,11 @@ class _Sentences(TyperGroup):
         except SettingsError as error:
             complain(str(error))
             raise typer.Exit(MISUSED) from error
+        except DatabaseUnreachable as error:
+            complain(f"{error}; run `ci-pipeline up`")
+            raise typer.Exit(FAILED) from error
         except CiPipelineError as error:
             complain(str(error))
-            raise typer.Exit(FAILED) from error
-        except OperationalError as error:
-            complain(f"the database does not answer ({_first_line(error.orig)}); run `ci-pipeline up`")
             raise typer.Exit(FAILED) from error
         except ProgrammingError as error:
             complain(f"the database has another schema ({_first_line(error.orig)}); run `ci-pipeline down`, then `up`")
@@ -54,5 +57,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Continuous integration for OSTree-based hosts: from a dist-git push to a tested host.",
 )
-for _module in (demo_command, stack_commands, bus_commands, run_commands, control_commands, recovery_commands):
+for _module in (
+    demo_command,
+    stack_commands,
+    bus_commands,
+    run_commands,
+    why_command,
+    trigger_command,
+    control_commands,
+    recovery_commands,
+    backfill_commands,
+):
     _module.register(app)

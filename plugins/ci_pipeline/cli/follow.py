@@ -1,17 +1,18 @@
-"""Follow a run by looking at the database: what the pipeline commits there is true, also when the bus is away."""
+"""Follow a run, or all of them, by looking at the database: what is committed there is true, bus or no bus."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy.orm import Session
 
 from ci_pipeline import store
-from ci_pipeline.cli.views import RunView, chosen_run, run_with_stages
+from ci_pipeline.cli.views import RunView, run_with_stages
 from ci_pipeline.errors import StoreError
+from ci_pipeline.insight import matrix
+from ci_pipeline.insight.matrix import Row
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import runs
-from ci_pipeline.store.tables import Run
 
 POLL_SECONDS: Final = 0.5
 _FOR_EVER: Final = float("inf")
@@ -40,21 +41,10 @@ def follow(settings: Settings, run_id: str, *, seconds: float = _FOR_EVER) -> It
         time.sleep(POLL_SECONDS)
 
 
-def wait_for_run(run_id: str | None, on_waiting: Callable[[], None]) -> str:
-    """Return the id of a run: the one that was asked for, or the newest, waiting until there is one.
-
-    Raises:
-        StoreError: there is no such run.
-    """
-    waiting = False
-    while (found := _find(run_id)) is None:
-        if not waiting:
-            on_waiting()
-        waiting = True
+def follow_all(settings: Settings) -> Iterator[list[Row]]:
+    """Yield the changes that go on again and again, the oldest first. It does not end."""
+    while True:
+        with store.session() as session:
+            rows = matrix.going_on(session, settings)
+        yield rows
         time.sleep(POLL_SECONDS)
-    return found.run_id
-
-
-def _find(run_id: str | None) -> Run | None:
-    with store.session() as session:
-        return chosen_run(session, run_id)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from ci_pipeline import store
+from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Inbound, Run
@@ -40,15 +40,14 @@ def work(settings: Settings) -> Work:
     try:
         with store.session(settings.database.url.get_secret_value()) as session:
             return _look(session)
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error)).strip().splitlines()
-        return Work(problems=(f"the database cannot be read: {(reason or ['no reason given'])[0]}",))
+    except DatabaseUnreachable as error:
+        return Work(problems=(str(error),))
 
 
 def _look(session: Session) -> Work:
     waiting, parked = outbox.pending(session)
     going_on = select(Run.run_id).where(Run.status.is_(None), Run.fired_at.is_not(None)).order_by(Run.id)
-    queued = select(func.count()).select_from(Run).where(Run.fired_at.is_(None))
+    queued = select(func.count()).select_from(Run).where(Run.fired_at.is_(None), Run.status.is_(None))
     last = session.scalar(select(Inbound).order_by(Inbound.id.desc()).limit(1))
     return Work(
         unpublished=waiting,

@@ -11,7 +11,3 @@ RunOption = Annotated[
     str | None,
     typer.Option("--run", help="Run id, or branch and number: f26/464. Default: the newest run."),
 ]
-RunArgument = Annotated[
-    str | None,
-    typer.Argument(metavar="[RUN]", help="Run id, or branch and number: f26/464. Default: the newest run."),
-]

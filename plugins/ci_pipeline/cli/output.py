@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ci_pipeline.wording import printable
+
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -29,7 +31,6 @@ _COLOURS: Final = {
     "SKIPPED": "dim",
     "skipped": "dim",
 }
-_KIB: Final = 1024
 
 
 def print_json(data: Any) -> None:
@@ -79,11 +80,6 @@ def coloured(status: str) -> Text:
     return Text(status, style=_COLOURS.get(status, ""))
 
 
-def printable(text: str) -> str:
-    """Return text that may be shown on a terminal: what packages say must not steer it."""
-    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
-
-
 def local_time(time: datetime | None) -> str:
     """Return a time on the user's clock, to the second; "" for none."""
     return "" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
@@ -92,13 +88,3 @@ def local_time(time: datetime | None) -> str:
 def seconds(value: float) -> str:
     """Return a duration: `3.2`."""
     return f"{value:.1f}"
-
-
-def size(value: int) -> str:
-    """Return a number of bytes for a human: `36.9 MiB`."""
-    scaled, unit = float(value), "B"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if scaled < _KIB or unit == "GiB":
-            break
-        scaled /= _KIB
-    return f"{scaled:.0f} {unit}" if unit == "B" else f"{scaled:.1f} {unit}"

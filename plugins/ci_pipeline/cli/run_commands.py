@@ -1,13 +1,17 @@
 """`runs`, `results`, `images`, `watch`: what went through the pipeline."""
 
+import contextlib
+from typing import Annotated
+
 import typer
 
 from ci_pipeline import settings, store
 from ci_pipeline.cli import tables, views
-from ci_pipeline.cli.follow import follow, wait_for_run
+from ci_pipeline.cli.follow import follow, follow_all
 from ci_pipeline.cli.live import Display
-from ci_pipeline.cli.options import AsJson, Branch, Limit, RunArgument, RunOption
-from ci_pipeline.cli.output import complain, print_json, print_json_lines, say, show
+from ci_pipeline.cli.options import AsJson, Branch, Limit, RunOption
+from ci_pipeline.cli.output import local_time, print_json, print_json_lines, say, show
+from ci_pipeline.cli.overview import JsonLines, Overview
 from ci_pipeline.errors import StoreError
 from ci_pipeline.outcome import Status
 
@@ -18,16 +22,31 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def watch(run: RunArgument = None, *, as_json: AsJson = False) -> None:
-    """Show the stages of a run as they go, until it has ended. Exit status 0 only if it ended SUCCESS.
+def watch(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="Run id, or branch and number: f26/464. Default: all that go on."),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show all changes that go on, until Ctrl-C; or the stages of one run until it has ended.
 
-    Without RUN: the newest; if there is none yet, it waits for one. With --json: a line whenever something changed.
+    Exit status of a run: 0 only if it ended SUCCESS. With --json: a line whenever something changed.
     """
     configured = settings.current()
-    run_id = wait_for_run(run, lambda: complain("waiting for a run"))
-    view = _watch_json(configured, run_id) if as_json else _watch(configured, run_id)
+    if run is None:
+        _watch_all(configured, as_json=as_json)
+        return
+    view = _watch_json(configured, run) if as_json else _watch(configured, run)
     if view.status != Status.SUCCESS:
         raise typer.Exit(1)
+
+
+def _watch_all(configured: settings.Settings, *, as_json: bool) -> None:
+    with contextlib.suppress(KeyboardInterrupt), JsonLines() if as_json else Overview() as display:
+        for rows in follow_all(configured):
+            display.update(rows)
 
 
 def _watch(configured: settings.Settings, run_id: str) -> views.RunView:
@@ -75,6 +94,9 @@ def results(*, run: RunOption = None, as_json: AsJson = False) -> None:
         if one.row_count:
             show(one)
             say("")
+    if view.pruned_at:
+        gone = "its logs and files are gone, but for packages and images that are among the newest"
+        say(f"pruned at {local_time(view.pruned_at)}: {gone}")
     say(f"{view.run}: {view.progress}{f': {view.reason}' if view.reason else ''}\n{view.url}")
 
 

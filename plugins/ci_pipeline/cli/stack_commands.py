@@ -17,6 +17,9 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (up, down, status, password):
         app.command()(command)
+    # Whatever comes behind the name is Airflow's, options too.
+    passed_on = {"ignore_unknown_options": True, "help_option_names": []}
+    app.command("airflow", context_settings=passed_on)(airflow)
 
 
 def up(
@@ -73,6 +76,11 @@ def password(*, as_json: AsJson = False) -> None:
         print_json({"url": account.url, "username": account.username, "password": secret})
     else:
         say(f"{account.url}\nusername: {account.username}\npassword: {secret}")
+
+
+def airflow(arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS...")] = None) -> None:
+    """Run Airflow's own command line on this stack: `ci-pipeline airflow dags list`."""
+    stack.become_airflow(arguments or [])
 
 
 def with_progress(work: Callable[[Callable[[str], None]], stack.UpResult]) -> stack.UpResult:

@@ -7,9 +7,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ci_pipeline.cli.output import coloured, local_time, seconds, size, table
+from ci_pipeline.cli.output import coloured, local_time, seconds, table
 from ci_pipeline.cli.views import ImageView, RunView, StageView
 from ci_pipeline.stages import STAGES
+from ci_pipeline.wording import size
 
 
 def of_runs(views: Iterable[RunView]) -> Table:
@@ -19,13 +20,14 @@ def of_runs(views: Iterable[RunView]) -> Table:
             view.run,
             f"{view.change.branch}/{view.build_id}",
             str(view.change),
+            view.kind,
             coloured(view.progress),
             local_time(view.created_at),
             view.reason,
         )
         for view in views
     ]
-    return table("", ("run", "number", "change", "status", "when", "reason"), rows)
+    return table("", ("run", "number", "change", "kind", "status", "when", "reason"), rows)
 
 
 def of_stages(view: RunView) -> Table:
@@ -33,7 +35,9 @@ def of_stages(view: RunView) -> Table:
     known = {stage.stage: stage for stage in view.stages}
     names = [stage.name for stage in STAGES if stage.name in known or view.status is None]
     rows = [_stage_row(known[name]) if name in known else (name, Text("-"), "", "", "") for name in names]
-    return table(f"{view.change}: {view.progress}", ("stage", "status", "seconds", "tools", "what came of it"), rows)
+    return table(
+        f"{view.change}, {view.kind}: {view.progress}", ("stage", "status", "seconds", "tools", "what came of it"), rows
+    )
 
 
 def _stage_row(stage: StageView) -> tuple[str | Text, ...]:
@@ -75,10 +79,17 @@ def of_artifacts(view: RunView) -> Table:
 def of_images(views: Iterable[ImageView]) -> Table:
     """Return images, in the given order."""
     rows = [
-        (view.name, view.branch, size(view.size), local_time(view.generated_at), local_time(view.smoke_passed_at))
+        (
+            view.name,
+            view.branch,
+            size(view.size),
+            local_time(view.generated_at),
+            local_time(view.smoke_passed_at),
+            local_time(view.removed_at),
+        )
         for view in views
     ]
-    return table("", ("image", "branch", "size", "generated", "booted"), rows)
+    return table("", ("image", "branch", "size", "generated", "booted", "removed"), rows)
 
 
 def made(stage: StageView) -> str:

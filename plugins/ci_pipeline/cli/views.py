@@ -94,7 +94,9 @@ class RunView:
     Attributes:
         run: Airflow's run id.
         build_id: the run's number, counting up per branch: `<branch>/<build_id>` names the run too.
+        kind: `push`, `manual` or `backfill`, which leaves its branch as it is.
         status: None until it has ended.
+        pruned_at: when its files were removed, but for what is among the newest; None while they are kept.
         url: its page in the Airflow UI.
         stages: in pipeline order, those that have begun.
     """
@@ -102,12 +104,14 @@ class RunView:
     run: str
     dag: str
     build_id: int
+    kind: str
     change: Change
     status: str | None
     reason: str
     created_at: datetime
     fired_at: datetime | None
     ended_at: datetime | None
+    pruned_at: datetime | None
     url: str
     stages: tuple[StageView, ...] = ()
 
@@ -118,12 +122,14 @@ class RunView:
             run=row.run_id,
             dag=row.dag_id,
             build_id=row.number,
+            kind=row.kind,
             change=runs.change_of(row),
             status=row.status,
             reason=row.reason,
             created_at=row.created_at,
             fired_at=row.fired_at,
             ended_at=row.ended_at,
+            pruned_at=row.pruned_at,
             url=f"{settings.airflow.url}/dags/{row.dag_id}/runs/{row.run_id}",
             stages=stages,
         )
@@ -136,7 +142,13 @@ class RunView:
 
 @dataclass(frozen=True)
 class ImageView:
-    """A generated image. `size` in bytes; `smoke_passed_at` is None while it is not known to boot."""
+    """A generated image.
+
+    Attributes:
+        size: in bytes.
+        smoke_passed_at: None while it is not known to boot.
+        removed_at: when its file was removed; None while it is kept.
+    """
 
     name: str
     branch: str
@@ -146,6 +158,7 @@ class ImageView:
     sha256: str
     generated_at: datetime
     smoke_passed_at: datetime | None
+    removed_at: datetime | None
     url: str
 
     @classmethod
@@ -160,6 +173,7 @@ class ImageView:
             sha256=row.sha256,
             generated_at=row.generated_at,
             smoke_passed_at=row.smoke_passed_at,
+            removed_at=row.removed_at,
             url=f"{settings.artifacts.url}/fedora-atomic/{row.branch}/images/{row.name}",
         )
 

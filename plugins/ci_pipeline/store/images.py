@@ -16,7 +16,8 @@ def record(session: Session, *, run: int, branch: str, outputs: dict[str, Any]) 
     image = found or Image(run_id=run, branch=branch, name=name)
     image.compose_rev, image.version = outputs["compose_rev"], outputs["version"]
     image.sha256, image.size = outputs["image_sha256"], outputs["image_size"]
-    image.generated_at, image.smoke_passed_at = datetime.now(UTC), None
+    image.generated_at, image.removed_at = datetime.now(UTC), None
+    image.smoke_passed_at, image.validated_at = None, None
     session.add(image)
     return image
 
@@ -25,6 +26,12 @@ def smoke_passed(session: Session, *, run: int, name: str) -> None:
     """Record that a run's image booted into its commit: the interval counts from now."""
     for image in session.scalars(select(Image).where(Image.run_id == run, Image.name == name)):
         image.smoke_passed_at = datetime.now(UTC)
+
+
+def validated(session: Session, *, run: int, name: str) -> None:
+    """Record that the conformance tests passed on a run's image."""
+    for image in session.scalars(select(Image).where(Image.run_id == run, Image.name == name)):
+        image.validated_at = datetime.now(UTC)
 
 
 def last_good(session: Session, branch: str) -> datetime | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from sqlalchemy import Select, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from ci_pipeline import rules
@@ -14,8 +13,8 @@ from ci_pipeline.bus.inbound import Push
 from ci_pipeline.change import Change
 from ci_pipeline.errors import ChangeError, StoreError
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import runs
-from ci_pipeline.store.tables import Inbound, Revision, Run, StageResult
+from ci_pipeline.store import revisions, runs
+from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 _MAX_BODY_KEPT = 64 * 1024
 # The key of an advisory lock; any fixed number would do.
@@ -144,7 +143,7 @@ def _queue(session: Session, row: Inbound, push: Push) -> None:
     row.run = runs.create(session, push.change).id
     # Not before: looking for others writes what is known of this row, and it would find itself.
     row.state, row.reason = "queued", ""
-    _index(session, push)
+    revisions.add(session, push.change, push.commit_time)
 
 
 def _queued_before(session: Session, change: Change) -> Inbound | None:
@@ -164,13 +163,6 @@ def _why_not_whole(kept: bytes) -> str:
     if len(kept) >= _MAX_BODY_KEPT:
         return f"it was longer than the {_MAX_BODY_KEPT // 1024} KiB that are kept of a message"
     return "it was not UTF-8 text, and is kept in an escaped form"
-
-
-def _index(session: Session, push: Push) -> None:
-    """Add the change to the index of revisions."""
-    committed_at = push.commit_time or func.now()
-    row = insert(Revision).values(committed_at=committed_at, **push.change.model_dump())
-    session.execute(row.on_conflict_do_nothing())
 
 
 def _storable(raw: bytes) -> str:

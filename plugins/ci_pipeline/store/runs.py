@@ -1,21 +1,41 @@
 """Runs: their numbers, their stages' results, and what is known of a change so far."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from ci_pipeline.change import Change, run_id_of
 from ci_pipeline.errors import StoreError
 from ci_pipeline.executors.report import Report
+from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Fault, Status, worst
-from ci_pipeline.stages import STAGES, Stage
+from ci_pipeline.settings import Settings
+from ci_pipeline.stages import INTEGRATION_TESTS, STAGES, Stage
 from ci_pipeline.store.tables import Artifact, Inbound, Run, StageResult, TestResult
+
+
+class Try(Protocol):
+    """A try of a stage, as far as its order matters: `id` counts up."""
+
+    @property
+    def id(self) -> int:
+        """Its number among all tries."""
+
+    @property
+    def stage(self) -> str:
+        """The name of its stage."""
+
+
+T = TypeVar("T", bound=Try)
 
 NO_TEST_GUIDANCE = "''"
 LOST = "the task's process ended before it could report"
+# A backfill takes its time: pushes find room in Airflow, and on the machine.
+BACKFILLS_AT_ONCE = 4
 
 
 def dag_id_of(branch: str) -> str:
@@ -23,12 +43,14 @@ def dag_id_of(branch: str) -> str:
     return f"ci-pipeline-{branch}"
 
 
-def create(
+def create(  # noqa: PLR0913 - the columns of a run, keyword-only
     session: Session,
     change: Change,
     *,
     run_id: str | None = None,
     test_guidance: str = NO_TEST_GUIDANCE,
+    kind: Kind = Kind.PUSH,
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
     """Add a run of a change and give it its branch's next number.
 
@@ -37,6 +59,8 @@ def create(
         change: what is run.
         run_id: Airflow's id of a run that exists already; default: one made of the change and the number.
         test_guidance: test suites asked for, as the contract passes them on.
+        kind: what the run is for.
+        options: what is asked for besides, where it differs from what is configured.
     """
     # Two transactions numbering one branch wait for each other; the lock ends with the transaction.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"run:{change.branch}"))))
@@ -46,6 +70,8 @@ def create(
         run_id=run_id or run_id_of(change, number),
         number=number,
         test_guidance=test_guidance,
+        kind=kind,
+        options=dict(options),
         fired_at=datetime.now(UTC) if run_id else None,
         **change.model_dump(),
     )
@@ -94,10 +120,46 @@ def change_of(run: Run) -> Change:
     return Change(namespace=run.namespace, repo=run.repo, rev=run.rev, branch=run.branch)
 
 
+def is_gating(run: Run, settings: Settings) -> bool:
+    """Tell whether failing functional tests stop a run: as it was asked for, else as its package is configured."""
+    asked = run.options.get("gating")
+    return settings.package_of(run.repo).gating if asked is None else asked == "gating"
+
+
+def no_conformance(run: Run, *, cluster: str) -> str:
+    """Return why a run has no conformance tests, or "" when it has them if there is an image."""
+    if run.options.get("conformance") == "never":
+        return "no conformance tests wanted: the run was triggered with conformance = never"
+    return 'no cluster: conformance.cluster = "none" in pipeline.toml' if cluster == "none" else ""
+
+
+def conf_of(run: Run) -> dict[str, str]:
+    """Return the conf a run is fired with."""
+    guidance = {} if run.test_guidance == NO_TEST_GUIDANCE else {"test_guidance": run.test_guidance}
+    return {"namespace": run.namespace, "repo": run.repo, "rev": run.rev, **guidance, **run.options}
+
+
 def not_fired(session: Session, *, limit: int = 100) -> list[Run]:
-    """Return queued runs that Airflow has not been told of and that have not been ended, the oldest first."""
-    waiting = select(Run).where(Run.fired_at.is_(None), Run.status.is_(None))
-    return list(session.scalars(waiting.order_by(Run.id).limit(limit)))
+    """Return the queued runs that Airflow is to be told of now, those that have been ended left out.
+
+    What was pushed comes first, then the backfills there is room for, the oldest first. Runs that Airflow's own
+    backfills made take their room, too; how many of them go on at once is said there.
+    """
+    waiting = select(Run).where(Run.fired_at.is_(None), Run.status.is_(None)).order_by(Run.id)
+    pushed = session.scalars(waiting.where(Run.kind != Kind.BACKFILL).limit(limit)).all()
+    busy = select(func.count()).where(Run.kind == Kind.BACKFILL, Run.status.is_(None), Run.fired_at.is_not(None))
+    room = max(BACKFILLS_AT_ONCE - (session.scalar(busy) or 0), 0)
+    return [*pushed, *session.scalars(waiting.where(Run.kind == Kind.BACKFILL).limit(room))]
+
+
+def fired(session: Session, changes: Iterable[Change]) -> dict[Change, Run]:
+    """Return, of changes, those that Airflow has or will have a run of, each with its newest."""
+    wanted = {(one.namespace, one.repo, one.rev, one.branch): one for one in changes}
+    columns = (Run.namespace, Run.repo, Run.rev, Run.branch)
+    # A run that was superseded, or cancelled while it waited, was never one of Airflow's.
+    began = or_(Run.fired_at.is_not(None), Run.status.is_(None))
+    rows = session.scalars(select(Run).where(tuple_(*columns).in_(list(wanted)), began).order_by(Run.id))
+    return {wanted[row.namespace, row.repo, row.rev, row.branch]: row for row in rows}
 
 
 def going_on(session: Session, *, older_than: timedelta = timedelta(0)) -> list[Run]:
@@ -112,6 +174,16 @@ def mark_fired(session: Session, run: int) -> None:
     session.execute(update(Run).where(Run.id == run, Run.fired_at.is_(None)).values(fired_at=func.now()))
 
 
+def overtaken_by(session: Session, run: Run) -> Run | None:
+    """Return a later run of the same package on the same branch that is promoted already, the newest of them."""
+    if not Kind(run.kind).promotes:
+        return None
+    later = select(Run).join(StageResult).where(Run.id > run.id, Run.branch == run.branch, Run.kind != Kind.BACKFILL)
+    same = later.where(Run.namespace == run.namespace, Run.repo == run.repo)
+    promoted = same.where(StageResult.stage == INTEGRATION_TESTS.name, StageResult.status == Status.SUCCESS)
+    return session.scalar(promoted.order_by(Run.id.desc()).limit(1))
+
+
 def recent(session: Session, *, branch: str | None = None, limit: int = 20) -> list[Run]:
     """Return the newest runs, the newest first."""
     query = select(Run).order_by(Run.id.desc()).limit(limit)
@@ -124,11 +196,19 @@ def latest_results(session: Session, run: int) -> dict[str, StageResult]:
     A stage that was tried before one that precedes it (because that one was cleared and ran again) is out of date,
     and so is what follows it: those are left out.
     """
-    rows = session.scalars(select(StageResult).where(StageResult.run_id == run).order_by(StageResult.id))
-    newest = {row.stage: row for row in rows}
-    current: dict[str, StageResult] = {}
+    return current_tries(_all_tries(session, run))
+
+
+def newest_tries(session: Session, run: int) -> list[StageResult]:
+    """Return the newest try of every stage of a run, those that are out of date among them, in pipeline order."""
+    return _newest(_all_tries(session, run))
+
+
+def current_tries(rows: Iterable[T]) -> dict[str, T]:
+    """Return what `latest_results` does, of a run's tries in the order they began."""
+    current: dict[str, T] = {}
     youngest = 0
-    for row in (newest[stage.name] for stage in STAGES if stage.name in newest):
+    for row in _newest(rows):
         if row.id < youngest:
             break
         current[row.stage], youngest = row, row.id
@@ -149,6 +229,11 @@ def status_so_far(session: Session, run: int) -> Status:
     return worst(Status(result.status) for result in results if result.status)
 
 
+def has_try(session: Session, run: int, stage: Stage, try_number: int) -> bool:
+    """Tell whether a try of a stage has begun."""
+    return _try(session, run, stage, try_number) is not None
+
+
 def begin_try(session: Session, run: int, stage: Stage, try_number: int) -> StageResult:
     """Record that a try of a stage has started. Beginning the same try again finds the row it made.
 
@@ -166,13 +251,15 @@ def begin_try(session: Session, run: int, stage: Stage, try_number: int) -> Stag
 
 
 def end_try(session: Session, run: int, stage: Stage, try_number: int, report: Report) -> StageResult:
-    """Record how a try of a stage ended, with its tests and artifacts.
+    """Record how a try of a stage ended, with its tests and artifacts. The same report again changes nothing.
 
     Raises:
-        StoreError: the try has ended already, or a newer try has begun: whoever reports is a leftover of an old one.
+        StoreError: the try has ended otherwise, or a newer try has begun: whoever reports is a leftover of an old one.
     """
     found = _try(session, run, stage, try_number)
     newest = session.scalar(_tries(run, stage).with_only_columns(func.max(StageResult.try_number)))
+    if found is not None and newest == try_number and _says(found, report):
+        return found
     if found is None or found.status is not None or newest != try_number:
         msg = f"try {try_number} of {stage.name} may not report: it has ended, or try {newest} has taken its place"
         raise StoreError(msg)
@@ -189,6 +276,16 @@ def inbound_of(session: Session, run: int) -> Iterable[Inbound]:
     return session.scalars(select(Inbound).where(Inbound.run == run).order_by(Inbound.id))
 
 
+def _all_tries(session: Session, run: int) -> Iterable[StageResult]:
+    return session.scalars(select(StageResult).where(StageResult.run_id == run).order_by(StageResult.id))
+
+
+def _newest(rows: Iterable[T]) -> list[T]:
+    """Return the newest try of every stage, in pipeline order, of a run's tries in the order they began."""
+    newest = {row.stage: row for row in rows}
+    return [newest[stage.name] for stage in STAGES if stage.name in newest]
+
+
 def _tries(run: int, stage: Stage) -> Any:
     return select(StageResult).where(StageResult.run_id == run, StageResult.stage == stage.name)
 
@@ -196,3 +293,8 @@ def _tries(run: int, stage: Stage) -> Any:
 def _try(session: Session, run: int, stage: Stage, try_number: int) -> StageResult | None:
     found: StageResult | None = session.scalar(_tries(run, stage).where(StageResult.try_number == try_number))
     return found
+
+
+def _says(row: StageResult, report: Report) -> bool:
+    """Tell whether a try has reported exactly this: its first commit was answered to nobody."""
+    return (row.status, row.reason, row.outputs) == (report.status, report.reason, report.outputs)

@@ -1,4 +1,4 @@
-"""The tables. docs/database.md explains them; the schema changes only by a migration."""
+"""The tables. docs/architecture.md lists them; the schema changes only by a migration."""
 
 import uuid
 from datetime import datetime
@@ -32,14 +32,25 @@ class Base(DeclarativeBase):
 
 
 class Run(Base):
-    """One pipeline run: a change on a branch. `number` is the `build_id` of its messages, counting up per branch."""
+    """One pipeline run: a change on a branch. `number` is the `build_id` of its messages, counting up per branch.
+
+    `kind` says what it is for (`ci_pipeline.kind`). `pruned_at` is when retention was through with it: its files are
+    gone, but for what is among the newest. `options` is what it was asked for besides its change (`generate_image`,
+    `gating`, `conformance`), without the defaults.
+    """
 
     __tablename__ = "run"
     __table_args__ = (
         UniqueConstraint("dag_id", "run_id"),
         UniqueConstraint("branch", "number"),
+        CheckConstraint("kind IN ('push', 'manual', 'backfill')", name="run_kind"),
         Index("run_by_change", "namespace", "repo", "rev", "branch"),
         Index("run_not_fired", "id", postgresql_where=text("fired_at IS NULL")),
+        Index("run_not_pruned", "ended_at", postgresql_where=text("pruned_at IS NULL")),
+        Index("run_by_package", "branch", "namespace", "repo", "id"),
+        Index("run_going_on", "id", postgresql_where=text("status IS NULL")),
+        Index("run_by_run_id", "run_id"),
+        Index("run_by_rev", "rev", postgresql_ops={"rev": "text_pattern_ops"}),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -51,11 +62,14 @@ class Run(Base):
     rev: Mapped[str]
     branch: Mapped[str]
     test_guidance: Mapped[str]
+    kind: Mapped[str] = mapped_column(server_default="push")
+    options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     status: Mapped[str | None]
     reason: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     fired_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    pruned_at: Mapped[datetime | None]
 
     results: Mapped[list["StageResult"]] = relationship(back_populates="run", order_by="StageResult.id")
 
@@ -77,6 +91,10 @@ class Inbound(Base):
             postgresql_where=text("state = 'queued'"),
         ),
         Index("inbound_by_state", "state", "id"),
+        Index("inbound_by_repo", "repo", "id"),
+        Index("inbound_by_run", "run"),
+        Index("inbound_by_message", "message_id"),
+        Index("inbound_by_rev", "rev", postgresql_ops={"rev": "text_pattern_ops"}),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -96,10 +114,14 @@ class Inbound(Base):
 
 
 class Revision(Base):
-    """The index of known changes per branch, for backfills."""
+    """The index of known changes per branch, for backfills.
+
+    `committed_at` is the second of the commit; its microseconds only tell changes of one second apart, so that each is
+    a moment of its own on its branch: Airflow tells partitions by their date.
+    """
 
     __tablename__ = "revision"
-    __table_args__ = (Index("revision_by_time", "branch", "committed_at"),)
+    __table_args__ = (Index("revision_by_time", "branch", "committed_at", unique=True),)
 
     namespace: Mapped[str] = mapped_column(primary_key=True)
     repo: Mapped[str] = mapped_column(primary_key=True)
@@ -112,7 +134,19 @@ class StageResult(Base):
     """One try of one stage. `status` is NULL while it runs."""
 
     __tablename__ = "stage_result"
-    __table_args__ = (UniqueConstraint("run_id", "stage", "try_number"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "stage", "try_number"),
+        Index(
+            "stage_result_by_nvr",
+            text("(outputs ->> 'nvr')"),
+            postgresql_where=text("(outputs ->> 'nvr') IS NOT NULL"),
+        ),
+        Index(
+            "stage_result_by_spec_nvr",
+            text("(outputs ->> 'original_spec_nvr')"),
+            postgresql_where=text("(outputs ->> 'original_spec_nvr') IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
@@ -160,10 +194,13 @@ class Artifact(Base):
 
 
 class Image(Base):
-    """A generated image. `smoke_passed_at` is what the interval counts from."""
+    """A generated image. `smoke_passed_at` is what the interval counts from, `removed_at` when its file went."""
 
     __tablename__ = "image"
-    __table_args__ = (Index("image_by_branch", "branch", "smoke_passed_at"),)
+    __table_args__ = (
+        Index("image_by_branch", "branch", "smoke_passed_at"),
+        Index("image_newest", "branch", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
@@ -176,6 +213,7 @@ class Image(Base):
     generated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     smoke_passed_at: Mapped[datetime | None]
     validated_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
 
 
 class Outbox(Base):
@@ -185,6 +223,12 @@ class Outbox(Base):
     __table_args__ = (
         Index("outbox_by_run", "run_id", "sequence"),
         Index("outbox_pending", "sequence", postgresql_where=text("published_at IS NULL AND parked_at IS NULL")),
+        Index(
+            "outbox_parked",
+            "parked_at",
+            postgresql_where=text("parked_at IS NOT NULL AND published_at IS NULL"),
+        ),
+        Index("outbox_by_inbound", "inbound_id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -198,6 +242,8 @@ class Outbox(Base):
     published_at: Mapped[datetime | None]
     parked_at: Mapped[datetime | None]
     error: Mapped[str] = mapped_column(server_default="")
+
+    run: Mapped[Run | None] = relationship(viewonly=True)
 
 
 class ComposeLease(Base):
