@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint bench
+.PHONY: help setup demo demo-stop test chaos lint bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
@@ -21,8 +21,12 @@ demo-stop: ## stop everything the demo started
 test: setup ## lint and tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest || status=$$?; \
+	$(BIN)/pytest --numprocesses=2 --dist=load || status=$$?; \
 	exit $$status
+
+ROUNDS ?= 3
+chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it
+	@$(BIN)/pytest -x -p no:randomly tests/e2e/test_chaos.py --chaos-rounds=$(ROUNDS) $(if $(SEED),--chaos-seed=$(SEED))
 
 lint: setup ## ruff, mypy, import-linter, yamllint, ansible-lint
 	@status=0; \

@@ -1,6 +1,7 @@
 """What all tests share: settings of their own, and servers that are started when a test first needs them."""
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,21 @@ os.environ["CI_PIPELINE_STATE"] = _STATE.name
 os.environ["AIRFLOW_HOME"] = f"{_STATE.name}/airflow"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
+os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).parents[1] / "plugins")
 
-from ci_pipeline import settings, stack, store  # noqa: E402 - the environment has to come first
-from ci_pipeline.store.tables import Base  # noqa: E402
+from ci_pipeline import settings, stack  # noqa: E402 - the environment has to come first
+from tests.database import empty  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take how long the chaos lasts, and what it draws."""
+    parser.addoption("--chaos-rounds", type=int, default=1, help="how often everything is killed (default: once)")
+    parser.addoption("--chaos-seed", type=int, default=secrets.randbelow(2**32), help="repeat what this seed draws")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Print the seed in any case: a run that hangs must be repeatable, too."""
+    return f"Using --chaos-seed={config.getoption('--chaos-seed')}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,17 +50,17 @@ def _settings_read_anew() -> Iterator[None]:
 def servers() -> Iterator[stack.UpResult]:
     """A PostgreSQL and a RabbitMQ of the session's own, with our schema; the settings point to them."""
     state = Path(_STATE.name)
-    yield stack.up(state=state, wanted=("postgres", "rabbitmq"))
-    stack.down(state=state)
+    try:
+        yield stack.up(state=state, wanted=("postgres", "rabbitmq"))
+    finally:
+        stack.down(state=state)
 
 
 @pytest.fixture
 def database(servers: stack.UpResult) -> Iterator[None]:
     """An empty database, and empty again afterwards."""
     yield
-    names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-    with store.session() as session:
-        session.connection().exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    empty()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import shutil
 import tempfile
 import threading
@@ -10,24 +11,61 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pika
 import pytest
 
 from ci_pipeline import settings, store
 from ci_pipeline.cli.bring_up import bring_up
+from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.stack import down
-from tests.distgit import DistGit
+from ci_pipeline.store.tables import Run
+from tests.distgit import DistGit, package
+from tests.e2e.diagnosis import diagnose
 
+# A broker that is killed on purpose is no news.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+RECEIVE = "org.fedoraproject.prod.git.receive"
 EVENTS = "#.ci.pipeline.#"
 LISTENER = "an-independent-listener"
 # A stage may take long on a busy machine; a run that has not ended by then never will.
 RUN_SECONDS = 420
+PAST = "2026-03-04T05:06:07+00:00"
+# What is killed in these tests every time it is tried is tried once more only.
+QUICKER = "\n[stages.build_package]\nretries = 1\n"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell who was killed, and when."""
+    reports = [one for found in terminalreporter.stats.values() for one in found if hasattr(one, "user_properties")]
+    told = [value for report in reports for name, value in report.user_properties if name == "chaos"]
+    if told:
+        terminalreporter.section("chaos")
+        terminalreporter.write_line(told[-1])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Tell of a failed test how the pipeline was: it is gone when somebody reads of it."""
+    report = yield
+    pipeline = getattr(item, "funcargs", {}).get("pipeline")
+    if report.failed and pipeline is not None:
+        report.sections.append(("The pipeline", diagnose(pipeline)))
+    return report
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat the chaos as often as was asked for."""
+    if "chaos_round" in metafunc.fixturenames:
+        metafunc.parametrize("chaos_round", range(1, metafunc.config.getoption("--chaos-rounds") + 1))
 
 
 class Bus:
     """A client of the bus that knows nothing of the pipeline's code: it publishes, and keeps all that is announced.
 
-    Its queue is durable and it connects again, for some tests kill the broker.
+    Its queue is durable and it connects again, for some tests kill the broker. A message may come twice then; by the
+    header that names it, a repetition is known and dropped, as any receiver should.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,17 +87,19 @@ class Bus:
                 contextlib.closing(pika.BlockingConnection(self._parameters)) as connection,
             ):
                 channel = connection.channel()
-                for method, _, body in channel.consume(LISTENER, inactivity_timeout=0.5):
+                for method, properties, body in channel.consume(LISTENER, inactivity_timeout=0.5):
                     if method is not None:
-                        self._keep(method.routing_key, body)
+                        self._keep(method.routing_key, properties.headers, body)
                         channel.basic_ack(method.delivery_tag)
                     elif self._closing.is_set():
                         break
 
-    def _keep(self, topic: str, body: bytes) -> None:
+    def _keep(self, topic: str, headers: dict[str, Any], body: bytes) -> None:
+        told = {"id": headers["ci_pipeline_id"], "kind": headers.get("ci_pipeline_kind")}
         with self._arrived:
-            self._messages.append({"topic": topic, "body": json.loads(body)})
-            self._arrived.notify_all()
+            if all(message["id"] != told["id"] for message in self._messages):
+                self._messages.append({"topic": topic, **told, "body": json.loads(body)})
+                self._arrived.notify_all()
 
     def publish(self, topic: str, body: bytes) -> None:
         """Publish a message as any program would."""
@@ -94,9 +134,14 @@ class Bus:
 
 @pytest.fixture(scope="session")
 def distgit() -> Iterator[DistGit]:
-    """An empty dist-git."""
+    """A dist-git with a past: two packages, with a commit of the same second each, from before anybody listened."""
     folder = Path(tempfile.mkdtemp(prefix="dist-git-"))
-    yield DistGit(folder)
+    made = DistGit(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_COMMITTER_DATE", PAST)
+        for name in ("greeter", "hostinfo"):
+            made.commit(name, package(name, "0.5"))
+    yield made
     shutil.rmtree(folder)
 
 
@@ -105,8 +150,10 @@ def pipeline(distgit: DistGit) -> Iterator[settings.Settings]:
     """The whole pipeline, up and listening, on this dist-git."""
     state = Path(tempfile.mkdtemp(prefix="ci-pipeline-e2e-"))
     try:
+        (state / "pipeline.toml").write_text(settings.config_file().read_text() + QUICKER)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CI_PIPELINE_STATE", str(state))
+            patch.setenv("CI_PIPELINE_CONFIG", str(state / "pipeline.toml"))
             bring_up(extra_env={"CI_PIPELINE_DIST_GIT__URL": distgit.url})
             configured = settings.load()
         yield configured
@@ -119,6 +166,7 @@ def pipeline(distgit: DistGit) -> Iterator[settings.Settings]:
 def _settings_of_the_pipeline(pipeline: settings.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database and the folders these tests look at are the pipeline's."""
     monkeypatch.setenv("CI_PIPELINE_STATE", str(pipeline.state))
+    monkeypatch.setenv("CI_PIPELINE_CONFIG", str(pipeline.state / "pipeline.toml"))
     settings.current.cache_clear()
 
 
@@ -130,12 +178,50 @@ def bus(pipeline: settings.Settings) -> Iterator[Bus]:
     client.close()
 
 
+def push(bus: Bus, recorded: Path, repo: str, rev: str, branch: str = "f26") -> None:
+    """Announce a push in the very form that was recorded on Fedora's bus, as an archive returns it."""
+    message = json.loads((recorded / f"{RECEIVE}.json").read_text())
+    path = f"/srv/git/repositories/rpms/{repo}.git"
+    message["msg"]["commit"] |= {"repo": repo, "rev": rev, "branch": branch, "path": path}
+    bus.publish(RECEIVE, json.dumps(message).encode())
+
+
+@pytest.fixture(scope="session")
+def good(bus: Bus, distgit: DistGit) -> list[dict[str, Any]]:
+    """All that was announced about a good change."""
+    rev = distgit.commit("greeter", package("greeter", "1.0"))
+    push(bus, Path(__file__).parents[1] / "data" / "messages", "greeter", rev)
+    return bus.wait_for("complete", rev)
+
+
 def wait_until(true: Any, *, seconds: float, what: str) -> Any:
-    """Return what `true()` returns once it is not falsy."""
+    """Return what `true(session)` returns once it is not falsy. The database may be away meanwhile."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with store.session() as session:
+        with contextlib.suppress(DatabaseUnreachable), store.session() as session:
             if found := true(session):
                 return found
         time.sleep(0.2)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@pytest.fixture(scope="session")
+def api(pipeline: settings.Settings) -> Iterator[httpx.Client]:
+    """A session with the api-server, as a person's browser has one."""
+    account = {"username": pipeline.airflow.username, "password": pipeline.airflow.password.get_secret_value()}
+    with httpx.Client(base_url=pipeline.airflow.url, timeout=60) as client:
+        token = client.post("/auth/token", json=account).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+def url_of(run: Run, task: str = "") -> str:
+    """Return the API's address of a run or of one of its tasks."""
+    return f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}" + (f"/taskInstances/{task}" if task else "")
+
+
+def clear(api: httpx.Client, run: Run, task: str) -> None:
+    """Clear a task of a run and what follows it, as the UI does."""
+    body = {"dag_run_id": run.run_id, "dry_run": False, "only_failed": False, "include_downstream": True}
+    answer = api.post(f"/api/v2/dags/{run.dag_id}/clearTaskInstances", json=body | {"task_ids": [task]})
+    answer.raise_for_status()

@@ -15,10 +15,9 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Image, Run
 from tests.distgit import DistGit, package
-from tests.e2e.conftest import Bus
+from tests.e2e.conftest import Bus, push
 from tests.makers import EVENTS_OF_A_GOOD_RUN
 
-RECEIVE = "org.fedoraproject.prod.git.receive"
 PREFIX = "org.centos.prod.ci.pipeline."
 EVENTS = ["package.queued", *EVENTS_OF_A_GOOD_RUN]
 
@@ -26,14 +25,6 @@ EVENTS = ["package.queued", *EVENTS_OF_A_GOOD_RUN]
 def run_tool(*argv: str | Path) -> str:
     """Run a tool and return what it prints."""
     return subprocess.run(list(map(str, argv)), check=True, capture_output=True, text=True).stdout.strip()
-
-
-def push(bus: Bus, recorded: Path, repo: str, rev: str, branch: str = "f26") -> None:
-    """Announce a push in the very form that was recorded on Fedora's bus, as an archive returns it."""
-    message = json.loads((recorded / f"{RECEIVE}.json").read_text())
-    path = f"/srv/git/repositories/rpms/{repo}.git"
-    message["msg"]["commit"] |= {"repo": repo, "rev": rev, "branch": branch, "path": path}
-    bus.publish(RECEIVE, json.dumps(message).encode())
 
 
 def folder_of(pipeline: Settings, branch: str = "f26") -> Path:
@@ -45,14 +36,6 @@ def run_of(rev: str) -> Run:
     """Return the run of a revision."""
     with store.session() as session:
         return session.scalars(select(Run).where(Run.rev == rev)).one()
-
-
-@pytest.fixture(scope="session")
-def good(bus: Bus, distgit: DistGit) -> list[dict[str, Any]]:
-    """All that was announced about a good change."""
-    rev = distgit.commit("greeter", package("greeter", "1.0"))
-    push(bus, Path(__file__).parents[1] / "data" / "messages", "greeter", rev)
-    return bus.wait_for("complete", rev)
 
 
 def body(messages: list[dict[str, Any]], event: str) -> dict[str, str]:
@@ -105,12 +88,12 @@ def test_the_rpm_is_real(good: list[dict[str, Any]], pipeline: Settings) -> None
         assert (served / "repodata" / "repomd.xml").is_file()
 
 
-def test_the_commit_is_real_and_the_ref_points_to_it(good: list[dict[str, Any]], pipeline: Settings) -> None:
-    """It holds the package, and its first version."""
+def test_the_commit_is_real_and_on_the_ref(good: list[dict[str, Any]], pipeline: Settings) -> None:
+    """It holds the package, and its first version. Later changes may have moved the ref on."""
     repo = folder_of(pipeline) / "ostree"
     compose_rev = body(good, "complete")["compose_rev"]
 
-    assert run_tool("ostree", f"--repo={repo}", "rev-parse", body(good, "complete")["ref"]) == compose_rev
+    assert f"commit {compose_rev}" in run_tool("ostree", f"--repo={repo}", "log", body(good, "complete")["ref"])
     assert "26.1" in run_tool("ostree", f"--repo={repo}", "show", "--print-metadata-key=version", compose_rev)
     assert "greeter" in run_tool("ostree", f"--repo={repo}", "ls", compose_rev, "/usr/bin/greeter")
     assert "no errors found" in run_tool("ostree", f"--repo={repo}", "fsck")

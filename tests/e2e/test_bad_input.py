@@ -11,8 +11,7 @@ from ci_pipeline import stack, store
 from ci_pipeline.settings import Settings
 from ci_pipeline.store.tables import Inbound, Run
 from tests.distgit import DistGit, package
-from tests.e2e.conftest import Bus, wait_until
-from tests.e2e.test_a_change import RECEIVE, push
+from tests.e2e.conftest import RECEIVE, Bus, push, wait_until
 
 # Names that are watched, so that what is wrong with them is found by the build.
 WATCHED = "greeter"

@@ -1,5 +1,6 @@
 """Every way a run can end is announced, once, with the right status and a reason. All through Airflow's real API."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -8,29 +9,20 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select, text
 from sqlalchemy.orm import Session
 
-from ci_pipeline import cancel, reconcile, store
+from ci_pipeline import cancel, process_table, reconcile, store
 from ci_pipeline.settings import Settings
+from ci_pipeline.stack.postgres import AIRFLOW_DATABASE
 from ci_pipeline.store import runs
-from ci_pipeline.store.tables import Run, StageResult
+from ci_pipeline.store.tables import Inbound, Run
 from tests.distgit import DistGit, package
-from tests.e2e.conftest import Bus, wait_until
-from tests.e2e.test_a_change import PREFIX, push
+from tests.e2e.conftest import Bus, clear, url_of, wait_until
+from tests.e2e.test_a_change import PREFIX, push, run_of
 
 # Longer than any test here waits: such a build ends only because somebody ends it.
 SLOW = package("greeter", "2.0", check="sleep 600")
-
-
-@pytest.fixture(scope="session")
-def api(pipeline: Settings) -> Iterator[httpx.Client]:
-    """A session with the api-server, as a person's browser has one."""
-    account = {"username": pipeline.airflow.username, "password": pipeline.airflow.password.get_secret_value()}
-    with httpx.Client(base_url=pipeline.airflow.url, timeout=60) as client:
-        token = client.post("/auth/token", json=account).json()["access_token"]
-        client.headers["Authorization"] = f"Bearer {token}"
-        yield client
 
 
 @pytest.fixture
@@ -45,12 +37,12 @@ def building(bus: Bus, recorded: Path, distgit: DistGit) -> Run:
     return run
 
 
-def playbooks_of(run: Run) -> list[psutil.Process]:
-    """Return the processes that work in a run's workspaces."""
+def playbooks_of(run: Run, workspace: str = "") -> list[psutil.Process]:
+    """Return the processes that work in a run's workspaces, or in one of them."""
     found = []
-    for process in psutil.process_iter():
+    for process in process_table.everyone():
         try:
-            if any(f"/{run.run_id}/" in word for word in process.cmdline()):
+            if any(f"/{run.run_id}/{workspace}" in word for word in process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
@@ -70,11 +62,6 @@ def reason_of(run: Run) -> str:
         return runs.locked(session, run.id).reason
 
 
-def url_of(run: Run, task: str = "") -> str:
-    """Return the API's address of a run or of one of its tasks."""
-    return f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}" + (f"/taskInstances/{task}" if task else "")
-
-
 ABORTED = [("package.running", "SUCCESS"), ("package.complete", "ABORTED"), ("complete", "ABORTED")]
 
 
@@ -83,6 +70,7 @@ def test_a_cancelled_run_is_aborted_and_nothing_of_it_goes_on(bus: Bus, building
     cancel.cancel(pipeline, building.run_id)
 
     assert ends(bus, building) == ABORTED
+    assert reason_of(building) == "build_package: its task was ended: admin ended it in Airflow"
 
     wait_until(lambda _: not playbooks_of(building), seconds=30, what="the end of the build's processes")
 
@@ -129,21 +117,30 @@ def test_a_deleted_run_is_aborted(bus: Bus, recorded: Path, distgit: DistGit, ap
     assert "deleted in Airflow" in reason_of(run)
 
 
-def test_a_killed_task_process_is_an_infrastructure_fault(bus: Bus, building: Run) -> None:
-    """It is tried again; the second time it is killed it is announced as a FAILURE."""
+def task_of(run: Run, try_number: int) -> psutil.Process:
+    """Return the process of the task that carries out a try of the build, once it does."""
 
-    def kill(try_number: int) -> None:
-        def begun(session: Session) -> list[psutil.Process]:
-            query = select(StageResult).where(StageResult.run_id == building.id, StageResult.try_number == try_number)
-            return playbooks_of(building) if session.scalar(query) else []
+    def task(_: Session) -> psutil.Process | None:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            ours = playbooks_of(run, f"build_package-{try_number}/")
+            return next((one.parent() for one in ours if one.pid == os.getpgid(one.pid)), None)
+        return None
 
-        processes = wait_until(begun, seconds=120, what=f"try {try_number}")
-        task = next(process.parent() for process in processes if process.pid == os.getpgid(process.pid))
-        os.kill(task.pid, signal.SIGKILL)
-        wait_until(lambda _: not task.is_running(), seconds=10, what="the end of the task's process")
+    found: psutil.Process = wait_until(task, seconds=180, what=f"try {try_number}")
+    return found
 
-    kill(1)
-    kill(2)
+
+@pytest.mark.parametrize("victim", ["task", "worker"])
+def test_a_killed_process_is_an_infrastructure_fault(bus: Bus, building: Run, victim: str) -> None:
+    """It is tried again; the second time it is killed it is announced as a FAILURE. Nothing of it goes on.
+
+    A worker is noticed by its missing heartbeat. The task it had goes on without it, until the next try begins.
+    """
+    for try_number in (1, 2):
+        task = task_of(building, try_number)
+        killed = task if victim == "task" else task.parent()
+        os.kill(killed.pid, signal.SIGKILL)
+        wait_until(lambda _, killed=killed: not killed.is_running(), seconds=10, what=f"the end of the {victim}")
     said = ends(bus, building, seconds=180)
 
     assert said == [("package.running", "SUCCESS"), ("package.complete", "FAILURE"), ("complete", "FAILURE")]
@@ -152,6 +149,108 @@ def test_a_killed_task_process_is_an_infrastructure_fault(bus: Bus, building: Ru
         tries = [(row.status, row.fault) for row in runs.locked(session, building.id).results]
 
     assert tries == [("FAILURE", "infrastructure"), ("FAILURE", "infrastructure")]
+
+    wait_until(lambda _: not playbooks_of(building), seconds=60, what="the end of the build's processes")
+
+
+@pytest.fixture
+def short_builds(pipeline: Settings) -> Iterator[int]:
+    """A build that takes longer than this, in seconds, is over its limit."""
+    config = pipeline.state / "pipeline.toml"
+    before = config.read_text()
+    config.write_text(f"{before}\n[stages.build_package.limits]\nseconds = 15\n")
+    yield 15
+    config.write_text(before)
+
+
+def test_a_stage_over_its_time_limit_is_aborted(bus: Bus, recorded: Path, distgit: DistGit, short_builds: int) -> None:
+    """It is not tried again, and its reason names the limit."""
+    rev = distgit.commit("greeter", SLOW)
+    push(bus, recorded, "greeter", rev)
+    bus.wait_for("package.running", rev)
+    run = run_of(rev)
+
+    assert ends(bus, run) == ABORTED
+    assert f"used up its limit of {short_builds} s (limits.seconds)" in reason_of(run)
+
+
+def test_a_run_over_its_time_limit_is_aborted(bus: Bus, building: Run, pipeline: Settings) -> None:
+    """Airflow ends its tasks, `complete` among them, and calls no callback.
+
+    A day is not waited for: the run's beginning is moved into the past, in Airflow's database.
+    """
+    url = make_url(pipeline.database.url.get_secret_value()).set(database=AIRFLOW_DATABASE)
+    with store.session(url.render_as_string(hide_password=False)) as session:
+        begun = text("UPDATE dag_run SET start_date = start_date - interval '25 hours' WHERE run_id = :run")
+        session.execute(begun, {"run": building.run_id})
+
+    assert ends(bus, building) == ABORTED
+    assert "time limit" in reason_of(building)
+
+    wait_until(lambda _: not playbooks_of(building), seconds=60, what="the end of the build's processes")
+
+
+def test_stages_behind_a_failed_one_say_nothing(bus: Bus, recorded: Path, distgit: DistGit, api: httpx.Client) -> None:
+    """Airflow calls them `upstream_failed` and calls no callback; they never began, so there is nothing to say."""
+    rev = distgit.commit("greeter", package("greeter", "2.3", check="exit 1"))
+    push(bus, recorded, "greeter", rev)
+    bus.wait_for("package.running", rev)
+    run = run_of(rev)
+
+    assert ends(bus, run) == [("package.running", "SUCCESS"), ("package.complete", "FAILURE"), ("complete", "FAILURE")]
+
+    tasks = api.get(url_of(run) + "/taskInstances").json()["task_instances"]
+    states = {task["task_id"]: task["state"] for task in tasks if task["task_id"] != "complete"}
+
+    assert states.pop("build_package") == "failed"
+    assert set(states.values()) == {"upstream_failed"}
+
+
+def test_a_newer_push_supersedes_one_that_waits(
+    bus: Bus, recorded: Path, distgit: DistGit, api: httpx.Client, paused: str
+) -> None:
+    """The older is announced as ABORTED at once, and does nothing when its turn comes; the newer runs."""
+    older, newer = (distgit.commit("greeter", package("greeter", f"2.{minor}", check="exit 1")) for minor in (4, 5))
+    push(bus, recorded, "greeter", older)
+    bus.wait_for("package.queued", older, seconds=60)
+    wait_until(lambda _: run_of(older).fired_at, seconds=60, what="the older run, fired")
+    push(bus, recorded, "greeter", newer)
+    bus.wait_for("complete", older, seconds=60)
+    run = run_of(older)
+
+    assert (run.status, run.reason) == ("ABORTED", f"superseded by {newer[:7]} (message {message_of(newer)})")
+
+    api.patch(f"/api/v2/dags/{paused}", json={"is_paused": False}).raise_for_status()
+    bus.wait_for("complete", newer)
+    wait_until(lambda _: api.get(url_of(run)).json()["state"] == "success", seconds=60, what="the older run's end")
+
+    assert [message["topic"].removeprefix(PREFIX) for message in bus.of(older)] == ["package.queued", "complete"]
+    assert run_of(newer).status == "FAILURE"
+
+
+def message_of(rev: str) -> int:
+    """Return the ledger's number of the message that queued a revision."""
+    with store.session() as session:
+        return session.scalars(select(Inbound.id).where(Inbound.rev == rev, Inbound.state == "queued")).one()
+
+
+def test_a_cancelled_run_leaves_no_machine(bus: Bus, recorded: Path, distgit: DistGit, pipeline: Settings) -> None:
+    """Cancelled while the host's tests run: the virtual machine is gone within half a minute."""
+    files = package("greeter", "2.6")
+    files["tests/tests.yml"] = files["tests/tests.yml"].replace("raw: greeter", "raw: sleep 600")
+    rev = distgit.commit("greeter", files)
+    push(bus, recorded, "greeter", rev)
+    bus.wait_for("compose.test.integration.running", rev)
+    run = run_of(rev)
+
+    def machine(_: Session) -> bool:
+        return any(process.name().startswith("qemu") for process in playbooks_of(run))
+
+    wait_until(machine, seconds=90, what="the virtual machine")
+    cancel.cancel(pipeline, run.run_id)
+    wait_until(lambda _: not playbooks_of(run), seconds=30, what="the end of the machine and of all else")
+
+    assert ends(bus, run)[-2:] == [("compose.test.integration.complete", "ABORTED"), ("complete", "ABORTED")]
 
 
 def test_a_cleared_stage_announces_its_own_end(bus: Bus, recorded: Path, distgit: DistGit, api: httpx.Client) -> None:
@@ -163,9 +262,7 @@ def test_a_cleared_stage_announces_its_own_end(bus: Bus, recorded: Path, distgit
         run = session.scalars(select(Run).where(Run.rev == rev)).one()
     # The message goes out before the task that says it has ended; what still runs must not be cleared.
     wait_until(lambda _: api.get(url_of(run)).json()["state"] == "failed", seconds=60, what="the end of the run")
-    body = {"dag_run_id": run.run_id, "dry_run": False, "only_failed": False, "include_downstream": True}
-    answer = api.post(f"/api/v2/dags/{run.dag_id}/clearTaskInstances", json=body | {"task_ids": ["build_package"]})
-    answer.raise_for_status()
+    clear(api, run, "build_package")
 
     def completes() -> list[str]:
         return [m["body"]["status"] for m in bus.of(rev) if m["topic"] == f"{PREFIX}complete"]

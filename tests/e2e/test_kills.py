@@ -25,7 +25,7 @@ def pid_of(component: str, state: Path) -> int:
     return next(one.pid for one in stack.status(state=state).components if one.name == component and one.pid)
 
 
-@pytest.mark.parametrize("component", ["rabbitmq", "scheduler", "triggerer", "dag-processor", "api-server"])
+@pytest.mark.parametrize("component", ["rabbitmq", "postgres", "scheduler", "triggerer", "dag-processor", "api-server"])
 def test_a_killed_component_loses_nothing(
     bus: Bus, recorded: Path, distgit: DistGit, pipeline: Settings, component: str
 ) -> None:
