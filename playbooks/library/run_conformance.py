@@ -16,7 +16,8 @@ import subprocess
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ansible.module_utils.ci_results import Test, read_junit, regular_files, verdict
+from ansible.module_utils.ci_junit import Junit, read_junit
+from ansible.module_utils.ci_results import regular_files, verdict
 from ansible.module_utils.ci_stage import InfrastructureError, Part, StageError, clean, run_module
 
 ARGUMENTS: Final[dict[str, Any]] = {
@@ -95,10 +96,10 @@ def judge(code: int, reports: Path) -> Part:
     files = [path for path in regular_files(reports) if path.suffix == ".xml"]
     if not files:
         raise InfrastructureError(f"the conformance command (exit code {code}) left no JUnit file in REPORT_DIR")
-    tests, claims = _read(files)
-    part = verdict(tests, "conformance")
-    part["tests"] = [test for test in tests if test["outcome"] != "skipped"]
-    if claims:
+    reports_read = [_read(path) for path in files]
+    part = verdict([test for one in reports_read for test in one.tests], "conformance")
+    part["outputs"]["skipped"] = sum(one.skipped for one in reports_read)
+    if claims := [one.claim for one in reports_read if one.claim]:
         raise InfrastructureError(f"conformance did not run as it should: {claims[0]}", part)
     if part["outputs"]["total"] == 0:
         raise InfrastructureError("no conformance test was executed: all were skipped or there were none", part)
@@ -107,19 +108,9 @@ def judge(code: int, reports: Path) -> Part:
     return part
 
 
-def _read(files: list[Path]) -> tuple[list[Test], list[str]]:
-    tests: list[Test] = []
-    claims = []
-    for path in files:
-        cases, claim = _read_one(path)
-        tests += cases
-        claims += [claim] if claim else []
-    return tests, claims
-
-
-def _read_one(path: Path) -> tuple[list[Test], str]:
+def _read(path: Path) -> Junit:
     try:
-        return read_junit(path)
+        return read_junit(path, with_class=False, with_skipped=False)
     except StageError as error:
         # Not the package's fault here: the report is the operator's command's.
         raise InfrastructureError(str(error)) from error

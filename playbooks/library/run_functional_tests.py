@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_results import Test, read_junit, read_results_yml, regular_files, verdict
+from ansible.module_utils.ci_junit import Test, read_junit
+from ansible.module_utils.ci_results import read_results_yml, regular_files, verdict
 from ansible.module_utils.ci_sandbox import Finished, Sandbox, require
 from ansible.module_utils.ci_stage import PackageError, Part, clean, run_module
 from ansible.module_utils.ci_testroot import PACKAGES, ROOT, binary_rpms, over_host, unpack
@@ -156,8 +157,8 @@ def _reported(folder: Path, root: Path) -> list[Test]:
             if path == folder / "results.yml":
                 tests += read_results_yml(path)
             elif path.suffix == ".xml":
-                cases, claim = read_junit(path)
-                tests += cases + ([_error(path.name, claim)] if claim else [])
+                found = read_junit(path)
+                tests += found.tests + ([_error(path.name, found.claim)] if found.claim else [])
         except PackageError as error:
             tests.append(_error(clean(path.name, 80), str(error)))
     return tests

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_host_checks import SSH_OPTIONS
-from ansible.module_utils.ci_results import read_junit, regular_files
+from ansible.module_utils.ci_junit import read_junit
+from ansible.module_utils.ci_results import regular_files
 from ansible.module_utils.ci_sandbox import Sandbox, require
 from ansible.module_utils.ci_stage import PackageError, clean
 
@@ -144,7 +145,7 @@ def _reported(folder: Path) -> list[Test]:
     for path in regular_files(folder):
         if path.suffix == ".xml":
             try:
-                tests += read_junit(path)[0]
+                tests += read_junit(path).tests
             except PackageError as error:
                 tests.append(_error(path.name, str(error)))
     return [test | {"name": test["name"].partition(": ")[2] or test["name"]} for test in tests]

@@ -1,30 +1,23 @@
-"""Results that package code or a foreign command left: files collected, results.yml and JUnit read, a verdict made.
+"""Results that package code or a foreign command left: files collected, results.yml read, a verdict made.
 
-All of it is hostile until read: only regular files count, none larger than a limit, no symlink is followed, no DTD is
-accepted.
+All of it is hostile until read: only regular files count, none larger than a limit, and no symlink is followed.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import stat
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from xml.parsers import expat
 
+from ansible.module_utils.ci_junit import BAD, TESTS_LIMIT, Test
 from ansible.module_utils.ci_stage import PackageError, Part, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-Test = dict[str, Any]
+    from collections.abc import Sequence
 
 _FILES_LIMIT: Final = 200
 _YAML_LIMIT: Final = 1 << 20
-_XML_LIMIT: Final = 32 << 20
-_TESTS_LIMIT: Final = 20_000
 _NAMED: Final = 5
 _OUTCOMES: Final = {
     "pass": "passed",
@@ -35,7 +28,6 @@ _OUTCOMES: Final = {
     "skipped": "skipped",
     "not_applicable": "skipped",
 }
-_BAD: Final = ("failed", "error")
 
 
 def regular_files(root: Path) -> list[Path]:
@@ -71,7 +63,7 @@ def read_results_yml(path: Path) -> list[Test]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise PackageError(f"{path.name} is not YAML: {clean(error, 200)}") from error
     rows = content.get("results") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or len(rows) > _TESTS_LIMIT or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or len(rows) > TESTS_LIMIT or not all(isinstance(row, dict) for row in rows):
         raise PackageError(f"{path.name} is not a list of results (results: [{{test, result, logs}}])")
     return [_result_row(row, path.parent) for row in rows]
 
@@ -95,76 +87,9 @@ def _last_words(folder: Path, logs: Sequence[object]) -> str:
     return ""
 
 
-def read_junit(path: Path) -> tuple[list[Test], str]:
-    """Return the tests of a JUnit file, and what its suites claim beyond their cases (`""` when the two agree).
-
-    Takes a bare <testsuite> and <testsuites>. A suite whose `failures` and `errors` exceed its failing cases failed
-    outside of them (Ginkgo's BeforeSuite does that): the second value says so. Raises PackageError for anything that is
-    not JUnit.
-    """
-    data = read_bounded(path, _XML_LIMIT)
-    try:
-        _refuse_dtd(data)
-        root = ET.fromstring(data)  # noqa: S314 - no DTD, so no entities
-    except (ET.ParseError, expat.ExpatError, ValueError) as error:
-        raise PackageError(f"{path.name} is not JUnit: {clean(error, 200)}") from error
-    if root.tag not in {"testsuite", "testsuites"}:
-        raise PackageError(f"{path.name} is not JUnit: its root is <{clean(root.tag, 80)}>")
-    tests = [_case(case) for case in root.iter("testcase")][:_TESTS_LIMIT]
-    return tests, _claims(root, sum(test["outcome"] in _BAD for test in tests))
-
-
-def _refuse_dtd(data: bytes) -> None:
-    def refuse(*_: object) -> None:
-        raise ValueError("it has a document type, which result files may not have")
-
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
-    parser.Parse(data, True)  # noqa: FBT003
-
-
-def _case(case: ET.Element) -> Test:
-    name = ".".join(filter(None, (case.get("classname"), case.get("name")))) or "unnamed"
-    outcome, message = "passed", ""
-    for tag, meaning in (("error", "error"), ("failure", "failed"), ("skipped", "skipped")):
-        found = case.find(tag)
-        if found is not None:
-            outcome, message = meaning, found.get("message") or found.text or ""
-            break
-    return {
-        "name": clean(name, 300),
-        "outcome": outcome,
-        "seconds": _number(case.get("time")),
-        "message": clean(message),
-    }
-
-
-def _claims(root: ET.Element, failing: int) -> str:
-    claimed = sum(_number(suite.get("failures")) + _number(suite.get("errors")) for suite in _suites(root))
-    if claimed <= failing:
-        return ""
-    return f"the suite reports {claimed:.0f} failures but only {failing} failing cases: it failed outside of its tests"
-
-
-def _suites(root: ET.Element) -> Iterator[ET.Element]:
-    """Yield the outermost suites: the attributes of one cover those inside it."""
-    if root.tag == "testsuite" or root.get("failures") or root.get("errors"):
-        yield root
-    else:
-        yield from root.findall("testsuite")
-
-
-def _number(text: str | None) -> float:
-    try:
-        number = float(text or 0)
-    except ValueError:
-        return 0.0
-    return number if math.isfinite(number) and number >= 0 else 0.0
-
-
 def verdict(tests: Sequence[Test], what: str) -> Part:
     """Return status, reason, tests and the outputs total, failed and skipped; `what` names the kind of tests."""
-    bad = [test["name"] for test in tests if test["outcome"] in _BAD]
+    bad = [test["name"] for test in tests if test["outcome"] in BAD]
     skipped = sum(test["outcome"] == "skipped" for test in tests)
     total = len(tests) - skipped
     part: Part = {"outputs": {"total": total, "failed": len(bad), "skipped": skipped}, "tests": list(tests)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import ansible.module_utils
 import pytest
 
 from ci_pipeline.errors import ExecutorError, StageEnded
@@ -12,6 +13,9 @@ from ci_pipeline.executors.ansible import AnsibleExecutor
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure
 from tests.playbooks.small_disk import SmallDisk
 from tests.playbooks.stage_runs import PLAYBOOKS, DistGit, common, stage_runner
+
+# Where Ansible puts them for a module: the tests of single ones import them from there.
+ansible.module_utils.__path__.append(str(PLAYBOOKS / "module_utils"))
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,22 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import ansible.module_utils
 import psutil
 import pytest
+from ansible.module_utils import ci_sandbox, ci_vm
+from ansible.module_utils.ci_git import Clone
+from ansible.module_utils.ci_lookaside import Lookaside, Source
+from ansible.module_utils.ci_sandbox import Sandbox
+from ansible.module_utils.ci_stage import InfrastructureError, PackageError
+from ansible.module_utils.ci_vm import Vm
 
 from ci_pipeline.outcome import Fault, Status
-from tests.playbooks.stage_runs import LIMITS, PLAYBOOKS
-
-# Where Ansible puts them for a module.
-ansible.module_utils.__path__.append(str(PLAYBOOKS / "module_utils"))
-
-from ansible.module_utils import ci_sandbox, ci_vm  # noqa: E402 - known only now
-from ansible.module_utils.ci_git import Clone  # noqa: E402
-from ansible.module_utils.ci_lookaside import Lookaside, Source  # noqa: E402
-from ansible.module_utils.ci_sandbox import Sandbox  # noqa: E402
-from ansible.module_utils.ci_stage import InfrastructureError, PackageError  # noqa: E402
-from ansible.module_utils.ci_vm import Vm  # noqa: E402
+from tests.playbooks.stage_runs import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
