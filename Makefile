@@ -1,13 +1,13 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test chaos lint bench
+.PHONY: help setup demo demo-stop test chaos screenshots lint bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
 LINT := PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_LIBRARY="$(CURDIR)/playbooks/library"
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
 
 setup: ## install what is missing: system packages, then .venv (the other targets do this themselves)
 	@scripts/setup
@@ -27,6 +27,9 @@ test: setup ## lint and tests
 ROUNDS ?= 3
 chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it
 	@$(BIN)/pytest -x -p no:randomly tests/e2e/test_chaos.py --chaos-rounds=$(ROUNDS) $(if $(SEED),--chaos-seed=$(SEED))
+
+screenshots: setup ## take the pictures of docs/operating.md anew, of the demo as it runs
+	@$(BIN)/python scripts/screenshots.py
 
 lint: setup ## ruff, mypy, import-linter, yamllint, ansible-lint
 	@status=0; \

@@ -13,7 +13,7 @@ from ci_pipeline.store.tables import Inbound, Run
 from tests.distgit import DistGit, package
 from tests.e2e.conftest import Bus, wait_until
 from tests.e2e.test_a_change import push, run_of
-from tests.ui.browser import audit, chromium
+from tests.ui.browser import audit, chromium, log_in
 
 BROWSING = {"accept": "text/html"}
 
@@ -105,11 +105,8 @@ def test_a_person_gets_from_the_run_to_the_reason_in_airflows_ui(pipeline: Setti
         page = browser.new_page()
         page.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)
-        page.goto(f"{pipeline.airflow.url}/ci-pipeline/bus")
-        page.fill("input[name=username]", pipeline.airflow.username)
-        page.fill("input[name=password]", pipeline.airflow.password.get_secret_value())
-        page.click("button[type=submit]")
-        page.wait_for_url("**/ci-pipeline/bus")
+        account = pipeline.airflow
+        log_in(page, f"{account.url}/ci-pipeline/bus", account.username, account.password.get_secret_value())
         assert audit(page) == []
         page.click(f"#replay-{dead}")
         expect(page.locator("main")).to_contain_text(f"message {dead} is still dead")

@@ -52,6 +52,15 @@ def served(app: Any) -> Iterator[str]:
         thread.join(timeout=30)
 
 
+def log_in(page: Page, url: str, username: str, password: str) -> None:
+    """Go to a page of Airflow's as someone who is not signed in yet: through its login."""
+    page.goto(url)
+    page.fill("input[name=username]", username)
+    page.fill("input[name=password]", password)
+    page.click("button[type=submit]")
+    page.wait_for_url(f"{url}*")
+
+
 def audit(page: Page) -> list[str]:
     """Return what is wrong with what a page shows now."""
     found: list[str] = page.evaluate(AUDIT)
