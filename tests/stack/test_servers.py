@@ -16,6 +16,7 @@ import pytest
 
 from ci_pipeline import process_table, stack
 from ci_pipeline.errors import StackError
+from ci_pipeline.stack import successor
 from ci_pipeline.stack.components import Program
 from ci_pipeline.stack.handle import locate
 from ci_pipeline.stack.supervisor import Supervisor, config
@@ -189,6 +190,38 @@ def test_down_ends_orphans_even_those_without_an_environment(state: Path) -> Non
     assert adopted
     assert stopped.leftovers == 1
     assert not daemon.is_running()
+
+
+def test_what_a_killed_component_has_left_ends_before_it_starts_again(state: Path) -> None:
+    """Its workers would wait for ever, with its connections open. Those of another component are left alone."""
+    layout = locate(state)
+    layout.prepare()
+    script = state / "component"
+    script.write_text("sleep 300 &\necho $! >>$1\nexec sleep 300\n")
+    names = ("killed", "other")
+    command = {name: successor.command_of(("/bin/sh", str(script), str(state / name))) for name in names}
+    programs = [Program(name=name, command=command[name], folder=str(layout.project)) for name in names]
+    manager = Supervisor(layout)
+    manager.start(config(layout, programs))
+    for name in names:
+        manager.start_program(name)
+    first, other = (worker(state / name, 1) for name in names)
+    os.kill(manager.processes()["killed"].pid, signal.SIGKILL)
+    second = worker(state / "killed", 2)
+    gone, _ = psutil.wait_procs([first], timeout=10)
+
+    assert gone == [first]
+    assert second.is_running()
+    assert other.is_running()
+
+
+def worker(told: Path, start: int) -> psutil.Process:
+    """Return the worker that a component began in one of its starts, counted from 1."""
+    deadline = time.monotonic() + 30
+    while not told.exists() or len(told.read_text().split()) < start:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return psutil.Process(int(told.read_text().split()[start - 1]))
 
 
 def test_down_spares_strangers(state: Path, stranger: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ci_pipeline.errors import StackError
-from ci_pipeline.stack import environment
+from ci_pipeline.stack import environment, successor
 from ci_pipeline.stack.components import Program
 from ci_pipeline.stack.layout import Layout
 from ci_pipeline.stack.ports import answers
@@ -51,7 +51,7 @@ def programs(layout: Layout, variables: Mapping[str, str]) -> list[Program]:
     return [
         Program(
             name=name,
-            command=(*_airflow(), *arguments),
+            command=successor.command_of((*_airflow(), *arguments)),
             folder=str(layout.project),
             environment=variables,
             start_seconds=10,

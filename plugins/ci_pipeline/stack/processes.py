@@ -17,10 +17,17 @@ from ci_pipeline.errors import StackError
 
 # Deliberately not in stack.env: whoever sources that file into a shell must not become part of the stack.
 MARKER: Final = "PROCESS_OF_CI_PIPELINE_STACK"
+COMPONENT: Final = "COMPONENT_OF_CI_PIPELINE_STACK"
 
 
-def of_stack(state: Path) -> list[psutil.Process]:
-    """Return the live processes of the stack with this state folder, never ourselves or our ancestors."""
+def of_stack(state: Path, *, component: str = "") -> list[psutil.Process]:
+    """Return the live processes of the stack with this state folder, never ourselves or our ancestors.
+
+    Args:
+        state: the folder.
+        component: only those of one of its components.
+    """
+    marks = {MARKER: str(state)} | ({COMPONENT: component} if component else {})
     everyone = [process for process in process_table.everyone() if _is_alive(process)]
     children: dict[int, list[psutil.Process]] = defaultdict(list)
     for process in everyone:
@@ -28,7 +35,7 @@ def of_stack(state: Path) -> list[psutil.Process]:
     spared = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
     found: dict[int, psutil.Process] = {}
     for process in everyone:
-        if process.pid not in spared and _marker(process) == str(state):
+        if process.pid not in spared and marks.items() <= _environment(process).items():
             found.update({member.pid: member for member in _family(process, children)})
     return [process for pid, process in found.items() if pid not in spared]
 
@@ -72,11 +79,11 @@ def _parent(process: psutil.Process) -> int:
         return 0
 
 
-def _marker(process: psutil.Process) -> str | None:
+def _environment(process: psutil.Process) -> dict[str, str]:
     try:
-        found: str | None = process.environ().get(MARKER)
+        found: dict[str, str] = process.environ()
     except (psutil.Error, OSError):
-        return None
+        return {}
     return found
 
 

@@ -18,6 +18,7 @@ from ci_pipeline.errors import StackError
 from ci_pipeline.stack import environment
 from ci_pipeline.stack.components import Program
 from ci_pipeline.stack.layout import Layout, write_private
+from ci_pipeline.stack.processes import COMPONENT
 
 _DEAD: Final = frozenset({"FATAL", "EXITED", "STOPPED", "UNKNOWN"})
 _START_SECONDS: Final = 15
@@ -161,10 +162,11 @@ def config(layout: Layout, programs: Iterable[Program]) -> str:
 
 
 def _section(layout: Layout, program: Program) -> dict[str, str]:
+    variables = {COMPONENT: program.name, **program.environment}
     return {
         "command": " ".join(f'"{word}"' for word in program.command).replace("%", "%%"),
         "directory": program.folder,
-        "environment": ",".join(f'{key}="{value}"' for key, value in program.environment.items()).replace("%", "%%"),
+        "environment": ",".join(f'{key}="{value}"' for key, value in variables.items()).replace("%", "%%"),
         "autostart": "false",
         "autorestart": "true",
         "startsecs": str(program.start_seconds),
