@@ -1,13 +1,13 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test chaos screenshots lint bench
+.PHONY: help setup demo demo-stop test test-conformance chaos screenshots lint bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
 LINT := PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_LIBRARY="$(CURDIR)/playbooks/library"
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 25
 
 setup: ## install what is missing: system packages, then .venv (the other targets do this themselves)
 	@scripts/setup
@@ -23,6 +23,10 @@ test: setup ## lint and tests
 	$(MAKE) --no-print-directory lint || status=$$?; \
 	$(BIN)/pytest --numprocesses=2 --dist=load || status=$$?; \
 	exit $$status
+
+test-conformance: setup ## build a real Kubernetes API server, once, and run the conformance stage on it
+	@KUBERNETES_OF_THE_TESTS="$$(scripts/kubernetes)" && export KUBERNETES_OF_THE_TESTS && \
+	$(BIN)/pytest tests/playbooks/conformance
 
 ROUNDS ?= 3
 chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ from operators import callbacks, metrics
 from operators.run_of import adopt, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from airflow.sdk import Context
@@ -80,6 +81,15 @@ class StageOperator(BaseOperator):
         """Return the playbook's variables that this task sets itself, on top of the request."""
         return self.extra_vars
 
+    @contextmanager
+    def secret_files(self, workspace: Path) -> Iterator[dict[str, str]]:
+        """Put what the playbook needs of Airflow's connections into files while it runs; yield the variables to use.
+
+        Raises:
+            ExecutorError: a connection is not there, or has not what is needed.
+        """
+        yield {}
+
     def begin(self, session: Session, context: Context) -> Run:
         """Write down, once, that this try has begun. `on_execute_callback` has done so already, if it could."""
         # Locked before it is looked at: a newer push may supersede it at this very moment.
@@ -119,7 +129,8 @@ class StageOperator(BaseOperator):
         try:
             request = store.transact(make)
             workspace.mkdir(parents=True, exist_ok=True)
-            return self.stage_executor.run({**request, **self.variables()}, workspace=workspace)
+            with self.secret_files(workspace) as files:
+                return self.stage_executor.run({**request, **self.variables(), **files}, workspace=workspace)
         except StageEnded as error:
             return aborted(str(error))
         except (ExecutorError, StoreError) as error:

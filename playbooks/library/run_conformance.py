@@ -1,7 +1,7 @@
 #!/usr/bin/python
-"""Run the configured Kubernetes conformance command against a cluster and judge it by the JUnit files it leaves.
+"""Run a Kubernetes conformance suite against a cluster and judge it by the JUnit files it leaves.
 
-The command is the operator's own: it gets KUBECONFIG, REPORT_DIR (where its JUnit belongs) and IMAGE (the image under
+The suite is the operator's own: it gets KUBECONFIG, REPORT_DIR (where its JUnit belongs) and IMAGE (the image under
 test), and runs outside of the sandbox. A run passes only when cases were executed and all of them passed; skipped cases
 are counted, not listed (a conformance suite skips thousands).
 """
@@ -13,10 +13,12 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import IO, Any, Final
 
 from ansible.module_utils.ci_junit import Junit, read_junit
+from ansible.module_utils.ci_progress import PROGRESS_NAME, Progress
 from ansible.module_utils.ci_results import regular_files, verdict
 from ansible.module_utils.ci_stage import InfrastructureError, Part, StageError, clean, run_module
 
@@ -29,6 +31,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "limits": {"type": "dict", "required": True},
 }
 OFF: Final = 'conformance is off: cluster = "none" in pipeline.toml'
+_LOOK_SECONDS: Final = 1.0
 
 
 def run_conformance(params: dict[str, Any]) -> Part:
@@ -57,8 +60,9 @@ def run_command(params: dict[str, Any], reports: Path, log: Path) -> int:
         raise InfrastructureError(f"the kubeconfig {kubeconfig} does not exist")
     given = {"KUBECONFIG": str(kubeconfig), "REPORT_DIR": str(reports), "IMAGE": params["image"]}
     seconds = float(params["limits"]["seconds"])
+    progress = Progress(log, Path(params["workspace"]) / PROGRESS_NAME)
     with log.open("wb") as output:
-        return _wait(_start(command, params["workspace"], given, output), seconds)
+        return _wait(_start(command, params["workspace"], given, output), seconds, progress)
 
 
 def _start(command: list[str], folder: str, given: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -76,16 +80,20 @@ def _start(command: list[str], folder: str, given: dict[str, str], output: IO[by
         raise InfrastructureError(f"the conformance command cannot be started: {error.strerror}") from error
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
+def _wait(process: subprocess.Popen[bytes], seconds: float, progress: Progress) -> int:
+    end = time.monotonic() + seconds
     try:
-        return process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        raise InfrastructureError(f"the conformance command was stopped after {seconds:.0f} seconds") from error
+        while time.monotonic() < end:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=min(_LOOK_SECONDS, end - time.monotonic()))
+            progress.look()
+        raise InfrastructureError(f"the conformance command was stopped after {seconds:.0f} seconds")
     finally:
         # Whatever it left running in its session goes with it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        progress.look()
 
 
 def judge(code: int, reports: Path) -> Part:

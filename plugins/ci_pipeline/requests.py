@@ -12,7 +12,7 @@ from ci_pipeline.executors.base import Request
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings, StageSettings
-from ci_pipeline.stages import COMPOSE_OSTREE, INTEGRATION_TESTS, Stage
+from ci_pipeline.stages import COMPOSE_OSTREE, CONFORMANCE_TESTS, INTEGRATION_TESTS, Stage
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run, StageResult
 
@@ -51,9 +51,7 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         **_places(settings, run),
         **{key: known[key] for key in _NEEDS[stage.name]},
         "install": install_list(session, settings, run),
-        "cluster": settings.conformance.cluster,
-        "kubeconfig": settings.conformance.kubeconfig,
-        "command": settings.conformance.command,
+        **_suite(settings, stage),
     }
 
 
@@ -100,6 +98,11 @@ def _common(settings: Settings, run: Run, stage: Stage, workspace: Path) -> dict
         "artifacts": str(settings.artifacts.folder),
         "cache": str(settings.state / "cache"),
     }
+
+
+def _suite(settings: Settings, stage: Stage) -> dict[str, Any]:
+    """Return what is to be run on which cluster, for the stage that does."""
+    return settings.conformance.model_dump(exclude={"connection"}) if stage is CONFORMANCE_TESTS else {}
 
 
 def _places(settings: Settings, run: Run) -> dict[str, str]:

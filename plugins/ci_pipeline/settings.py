@@ -137,11 +137,19 @@ class Image(_Section):
 
 
 class Conformance(_Section):
-    """The cluster the conformance tests run on."""
+    """The cluster the conformance tests run on, and the suite."""
 
     cluster: Literal["none", "existing"] = Field("none", description="none: skip the stage; existing: use kubeconfig")
     kubeconfig: str = Field("", description="path of the kubeconfig of an existing cluster")
-    command: list[str] = Field([], description="program and arguments that leave JUnit in $REPORT_DIR")
+    connection: str = Field("", description="id of an Airflow connection that has the kubeconfig instead of a path")
+    ready_seconds: float = Field(600, ge=0, description="time the cluster has to become ready; 0: take it as it is")
+    suite: Literal["command", "e2e"] = Field("command", description="who runs the tests: see docs/conformance.md")
+    command: list[str] = Field([], description="suite command: program and arguments that leave JUnit in $REPORT_DIR")
+    program: str = Field("", description="suite e2e: path of the binary; default: e2e.test on the builder's PATH")
+    focus: str = Field(r"\[Conformance\]", description="suite e2e: regular expression of the specs to run")
+    skip: str = Field("", description="suite e2e: regular expression of those not to run")
+    parallel: int = Field(1, ge=1, le=100, description="suite e2e: specs run side by side; more than one needs ginkgo")
+    arguments: list[str] = Field([], description="suite e2e: further arguments of the binary")
 
 
 class ReconcilerSettings(_Section):

@@ -21,9 +21,11 @@ class FakeExecutor:
         self.outcome = outcome
         self.request: dict[str, Any] = {}
         self.cancelled = False
+        self.look: Callable[[dict[str, Any]], None] = lambda _: None
 
     def run(self, request: dict[str, Any], *, workspace: Path) -> Report:
         self.request = request
+        self.look(request)
         assert workspace.is_dir()
         if isinstance(self.outcome, Exception):
             raise self.outcome

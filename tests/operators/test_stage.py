@@ -1,11 +1,14 @@
 """The one way a stage is carried out."""
 
 import errno
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
 from ci_pipeline import settings, store
@@ -345,6 +348,59 @@ def test_a_task_can_name_its_cluster(
 
     assert executor.request["cluster"] == "existing"
     assert "image.test.conformance.complete" in events(run.run_id)
+
+
+@pytest.fixture
+def on_a_cluster(
+    context: Callable[..., Any], carried_out: Callable[..., Any], current: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """Carry out the conformance tests with the kubeconfig of an Airflow connection; return the executor."""
+    monkeypatch.setenv("CI_PIPELINE_CONFORMANCE__CONNECTION", "the_cluster")
+    settings.current.cache_clear()
+
+    def carry(extra: dict[str, Any] | None, look: Callable[[Path], None] = lambda _: None) -> Any:
+        if extra is not None:
+            described = json.dumps({"conn_type": "kubernetes", "extra": extra})
+            monkeypatch.setenv("AIRFLOW_CONN_THE_CLUSTER", described)
+        run = new_run()
+        play(current, run, OK, OK, OK, OK, OK, OK)
+        operator = ConformanceTestsOperator(cluster="existing")
+        executor = carried_out(operator, report(CONFORMANCE_TESTS))
+        executor.look = lambda request: look(Path(request["kubeconfig"]))
+        operator.execute(context(operator, run_id=run.run_id))
+        return executor
+
+    return carry
+
+
+@pytest.mark.parametrize("kubeconfig", ["apiVersion: v1\n", {"apiVersion": "v1"}])
+def test_a_kubeconfig_comes_from_a_connection(on_a_cluster: Callable[..., Any], kubeconfig: object) -> None:
+    """It is there for our account alone while the playbook runs, and gone afterwards."""
+    seen = []
+    executor = on_a_cluster(
+        {"kube_config": kubeconfig},
+        lambda path: seen.append((path.stat().st_mode & 0o777, yaml.safe_load(path.read_text()))),
+    )
+
+    assert seen == [(0o600, {"apiVersion": "v1"})]
+    assert not Path(executor.request["kubeconfig"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (None, "there is no Airflow connection the_cluster (conformance.connection)"),
+        ({"in_cluster": True}, "the Airflow connection the_cluster has no kubeconfig: its extra needs kube_config"),
+    ],
+)
+def test_a_connection_without_a_kubeconfig_is_the_infrastructures_fault(
+    on_a_cluster: Callable[..., Any], extra: dict[str, Any] | None, reason: str
+) -> None:
+    """The reason names it; it is tried again."""
+    with pytest.raises(AirflowException, match="the_cluster"):
+        on_a_cluster(extra)
+
+    assert history("f26/1")[-1] == ("conformance_tests", 1, "FAILURE", reason)
 
 
 @pytest.fixture

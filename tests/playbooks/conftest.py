@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from tests.playbooks.stage_runs import PLAYBOOKS, DistGit, common, stage_runner
 
 # Where Ansible puts them for a module: the tests of single ones import them from there.
 ansible.module_utils.__path__.append(str(PLAYBOOKS / "module_utils"))
+
+# What needs Kubernetes, which takes long to build: `make test-conformance`.
+collect_ignore = [] if "KUBERNETES_OF_THE_TESTS" in os.environ else ["conformance"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

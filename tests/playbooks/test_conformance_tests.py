@@ -1,7 +1,13 @@
-"""The conformance stage: off, badly set up, and a command whose JUnit is believed only where it makes sense."""
+"""The conformance stage: off, badly set up, and a suite whose JUnit is believed only where it makes sense.
+
+Here are stand-ins of a suite and of kubectl; a real API server with its own suite: the folder conformance.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.playbooks.stage_runs import RunStage
+    from tests.playbooks.stage_runs import CarryOut, RunStage
 
     Run = Callable[..., dict[str, Any]]
 
@@ -27,9 +33,10 @@ def run(run_stage: RunStage, tmp_path: Path) -> Run:
     kubeconfig.write_text("apiVersion: v1\n", encoding="ascii")
 
     def conformance(script: str, **request: Any) -> dict[str, Any]:
-        common = {"cluster": "existing", "kubeconfig": str(kubeconfig), "command": ["/bin/sh", "-c", script]}
+        common = {"cluster": "existing", "kubeconfig": str(kubeconfig), "ready_seconds": 0}
+        suite = {"suite": "command", "command": ["/bin/sh", "-c", script]}
         images = {"image_dir": "/images", "image_name": "host.qcow2", "limits": LIMITS}
-        return run_stage("conformance_tests", **(common | images | request))
+        return run_stage("conformance_tests", **(common | suite | images | request))
 
     return conformance
 
@@ -127,3 +134,186 @@ def test_thousands_of_skipped_cases_and_one_that_passed(run: Run, tmp_path: Path
     assert (result["status"], result["reason"]) == ("SUCCESS", "")
     assert result["outputs"] == {"total": 1, "failed": 0, "skipped": 5666}
     assert [item["kind"] for item in result["artifacts"]] == ["log", "junit"]
+
+
+KUBECTL = """#!/bin/sh
+# A stand-in for kubectl: it says what lies in files.
+for word; do
+    case $word in
+        /readyz) test -e {folder}/ready && exit || {{ echo "connection refused" >&2; exit 1; }} ;;
+        nodes | deployments | version) cat {folder}/$word; exit ;;
+    esac
+done
+exit 9
+"""
+
+
+def items(**conditions: tuple[str, str]) -> str:
+    """Return objects as kubectl lists them: a name, and one condition with its status."""
+    named = [
+        {"metadata": {"name": name}, "status": {"conditions": [{"type": condition, "status": status}]}}
+        for name, (condition, status) in conditions.items()
+    ]
+    return json.dumps({"items": named})
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what kubectl says of a cluster that is ready; the stand-in is on the PATH."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    kubectl = folder / "kubectl"
+    kubectl.write_text(KUBECTL.format(folder=folder), encoding="ascii")
+    kubectl.chmod(0o755)
+    (folder / "ready").touch()
+    (folder / "nodes").write_text(items(one=("Ready", "True"), two=("Ready", "True")), encoding="ascii")
+    (folder / "deployments").write_text(items(coredns=("Available", "True")), encoding="ascii")
+    (folder / "version").write_text('{"serverVersion": {"gitVersion": "v1.30.2"}}', encoding="ascii")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def test_a_ready_cluster_is_tested_and_its_version_recorded(run: Run, cluster: Path) -> None:
+    """The suite begins when all is there."""
+    result = run(junit(f"<testsuite>{PASSED}</testsuite>"), ready_seconds=30)
+
+    assert (result["status"], result["outputs"]["cluster_version"]) == ("SUCCESS", "v1.30.2")
+
+
+def test_a_cluster_that_becomes_ready_is_waited_for(run: Run, cluster: Path) -> None:
+    """Between one look and the next the last of it comes up."""
+    looked = f'test -e {cluster}/looked || {{ touch {cluster}/looked; echo "{{\\"items\\": []}}"; exit; }}\n'
+    kubectl = (cluster / "kubectl").read_text(encoding="ascii")
+    (cluster / "kubectl").write_text(kubectl.replace("for word", looked + "for word"), encoding="ascii")
+    result = run(junit(f"<testsuite>{PASSED}</testsuite>"), ready_seconds=30)
+
+    assert result["status"] == "SUCCESS"
+    assert (cluster / "looked").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "missing"),
+    [
+        ("ready", None, "the API server is not ready: connection refused"),
+        ("nodes", '{"items": []}', "there is no node"),
+        ("nodes", items(one=("Ready", "True"), two=("Ready", "Unknown")), "1 of 2 nodes are not Ready: two"),
+        ("nodes", items(one=("MemoryPressure", "True")), "1 of 1 nodes are not Ready: one"),
+        ("nodes", "<html>", "kubectl get nodes answered nonsense"),
+        (
+            "deployments",
+            items(coredns=("Available", "False")),
+            "1 of 1 deployments in kube-system are not available",
+        ),
+    ],
+)
+def test_a_cluster_that_is_not_ready_is_the_infrastructures_fault(
+    run: Run, cluster: Path, name: str, content: str | None, missing: str
+) -> None:
+    """What is missing is said; no test is run."""
+    if content is None:
+        (cluster / name).unlink()
+    else:
+        (cluster / name).write_text(content, encoding="ascii")
+    result = run("touch $REPORT_DIR/ran", ready_seconds=0.2)
+
+    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
+    assert result["reason"].startswith("the cluster is not ready after 0 s: ")
+    assert missing in result["reason"]
+    assert result["tests"] == []
+
+
+def test_a_cluster_that_breaks_down_meanwhile_is_the_infrastructures_fault(run: Run, cluster: Path) -> None:
+    """Whatever failed with it; what was found is kept."""
+    broken = junit(f'<testsuite failures="1">{PASSED}{FAILED}</testsuite>', code=1)
+    result = run(f"rm {cluster}/ready\n{broken}", ready_seconds=0.2)
+
+    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
+    assert "the API server is not ready" in result["reason"]
+    assert [test["outcome"] for test in result["tests"]] == ["passed", "failed"]
+
+
+def test_a_suite_that_crashed_keeps_what_it_had_found(run: Run) -> None:
+    """Half a report is no report; one that is whole, of the specs by then, counts as that and no more."""
+    result = run(junit(f"<testsuite>{PASSED}{FAILED}", code=2))
+
+    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
+    assert "is not JUnit" in result["reason"]
+    assert [item["kind"] for item in result["artifacts"]] == ["log", "junit"]
+
+    crashed = run(junit(f"<testsuite>{PASSED}</testsuite>", code=2))
+
+    assert "ended with exit code 2 although no test failed" in crashed["reason"]
+    assert [test["name"] for test in crashed["tests"]] == ["pods start"]
+
+
+E2E = """#!/bin/sh
+# A stand-in for e2e.test: it says how it was called, and how far it is.
+for word; do case $word in --report-dir=*) reports=${word#*=} ;; esac; done
+printf '%s\\n' "$0" "$@" >$REPORT_DIR/called
+echo '{"msg":"PASSED [sig-apps] one","total":2,"completed":1,"skipped":7,"failed":0}'
+sleep 2.5
+echo '{"msg":"FAILED [sig-apps] two","total":2,"completed":1,"skipped":7,"failed":1}'
+sleep 1.5
+echo '<testsuite><testcase name="[sig-apps] one"/></testsuite>' >$reports/junit_01.xml
+"""
+
+
+@pytest.fixture
+def e2e(tmp_path: Path) -> Path:
+    """The stand-in for the binary."""
+    program = tmp_path / "e2e.test"
+    program.write_text(E2E, encoding="ascii")
+    program.chmod(0o755)
+    return program
+
+
+def suite(program: Path, **more: Any) -> dict[str, Any]:
+    """Return the request keys of the suite e2e."""
+    chosen = {"focus": r"\[Conformance\]", "skip": "", "parallel": 1, "arguments": []}
+    return {"suite": "e2e", "program": str(program), "limits": LIMITS | {"seconds": 60}, **chosen, **more}
+
+
+def called(result: dict[str, Any]) -> list[str]:
+    """Return how the binary was called."""
+    reports = Path(result["artifacts"][-1]["path"]).parent
+    return (reports / "called").read_text(encoding="ascii").splitlines()
+
+
+def test_the_binary_gets_its_focus(run: Run, e2e: Path, tmp_path: Path) -> None:
+    """Arguments are one word each, whatever is in them."""
+    result = run("", **suite(e2e, skip="slow tests|$(id)", arguments=["--minStartupPods=0"]))
+    words = called(result)
+
+    assert result["status"] == "SUCCESS"
+    assert words[0] == str(e2e)
+    assert words[1] == f"--kubeconfig={tmp_path}/kubeconfig"
+    assert words[-3:] == [r"--ginkgo.focus=\[Conformance\]", "--ginkgo.skip=slow tests|$(id)", "--minStartupPods=0"]
+
+
+def test_a_suite_says_how_far_it_is(
+    carry_out: CarryOut, e2e: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it goes, in the log of the task."""
+    caplog.set_level(logging.INFO)
+    cluster = {"cluster": "existing", "kubeconfig": str(e2e), "ready_seconds": 0}
+    carry_out("conformance_tests", tmp_path / "run" / "conformance_tests-1", **cluster, **suite(e2e))
+
+    assert [record.message for record in caplog.records if " specs, " in record.message] == [
+        "1 of 2 specs, 0 failed: PASSED [sig-apps] one",
+        "2 of 2 specs, 1 failed: FAILED [sig-apps] two",
+    ]
+
+
+def test_several_specs_at_once_need_ginkgo(run: Run, e2e: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts the binary, so many times."""
+    missing = run("", **suite(e2e, parallel=4))
+    ginkgo = cluster / "ginkgo"
+    ginkgo.write_text('#!/bin/sh\necho "$@" >>$REPORT_DIR/ginkgo\nshift 3\nexec $0-e2e "$@"\n', encoding="ascii")
+    ginkgo.chmod(0o755)
+    (cluster / "ginkgo-e2e").symlink_to(e2e)
+    result = run("", **suite(e2e, parallel=4))
+    reports = Path(result["artifacts"][-1]["path"]).parent
+
+    assert missing["reason"] == "the conformance command ginkgo is not installed here"
+    assert result["status"] == "SUCCESS"
+    assert (reports / "ginkgo").read_text(encoding="ascii").startswith(f"--nodes=4 {e2e} -- --kubeconfig=")

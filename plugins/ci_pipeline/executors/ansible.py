@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import ansible_runner
 from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.base import Request
 from ci_pipeline.executors.output import Output, why_no_report
+from ci_pipeline.executors.progress import PROGRESS_NAME, Progress
 from ci_pipeline.executors.report import (
     REPORT_NAME,
     Report,
@@ -48,8 +50,9 @@ class AnsibleExecutor:
 
     def _play(self, request: Request, workspace: Path, output: Output) -> str:
         """Run the playbook; return ansible-runner's word for how it ended."""
-        (workspace / REPORT_NAME).unlink(missing_ok=True)
-        private = workspace / "ansible"
+        for name in (REPORT_NAME, PROGRESS_NAME):
+            (workspace / name).unlink(missing_ok=True)
+        private, progress = workspace / "ansible", Progress(workspace)
         private.mkdir(parents=True, exist_ok=True)
         request_file = workspace / "request.json"
         request_file.write_text(json.dumps(request, indent=2))
@@ -63,16 +66,22 @@ class AnsibleExecutor:
             settings={"suppress_env_files": True, "suppress_output_file": True, "pexpect_timeout": 1},
             timeout=request["limits"]["seconds"] + _GRACE_SECONDS,
             event_handler=output,
-            cancel_callback=self._cancelled.is_set,
+            cancel_callback=partial(self._is_cancelled, progress),
             quiet=True,
         )
         _drop_our_environment(runner.config.env)
         runner.run()
+        progress.look()
         return str(runner.status)
 
     def cancel(self) -> None:
         """End the playbook at its next sign of life."""
         self._cancelled.set()
+
+    def _is_cancelled(self, progress: Progress) -> bool:
+        """Tell whether to end. Asked every second, it also shows how far the stage is."""
+        progress.look()
+        return self._cancelled.is_set()
 
     def _environment(self) -> dict[str, str]:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
