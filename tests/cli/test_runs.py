@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ci_pipeline import store
-from ci_pipeline.cli import follow, overview
+from ci_pipeline.cli import follow, live
 from ci_pipeline.executors.report import Report
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
@@ -144,7 +144,7 @@ def test_watch_is_a_table_on_a_terminal(
     play(current, new_run(), Status.SUCCESS)
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=150, no_color=True)
-    monkeypatch.setattr(overview, "out", terminal)
+    monkeypatch.setattr(live, "out", terminal)
 
     result = cli("watch")
 

@@ -5,19 +5,20 @@ from types import TracebackType
 from typing import Self
 
 from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from ci_pipeline.cli import tables
 from ci_pipeline.cli.output import local_time, out, say
 from ci_pipeline.cli.views import RunView, StageView
 
 
-class Display:
-    """Shows a run. Use it in a `with` block and give it every view of the run there is."""
+class OnTerminal:
+    """A table that changes in its place, where standard output is a terminal. Use it in a `with` block."""
 
     def __init__(self, *, keep: bool = True) -> None:
         """Choose by what standard output is; `keep` the last table on the terminal."""
         self._live = Live(console=out, refresh_per_second=4, transient=not keep) if out.is_terminal else None
-        self._told: set[tuple[str, int, str | None]] = set()
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -32,13 +33,26 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
+    def _draw(self, table: Table | Text) -> bool:
+        """Show a table. Return whether this is a terminal; if not, whoever asked has to say it otherwise."""
+        if self._live is not None:
+            self._live.update(table, refresh=True)
+        return self._live is not None
+
+
+class Display(OnTerminal):
+    """Shows a run; give it every view of the run there is."""
+
+    def __init__(self, *, keep: bool = True) -> None:
+        """Take what `OnTerminal` does."""
+        super().__init__(keep=keep)
+        self._told: set[tuple[str, int, str | None]] = set()
+
     def update(self, view: RunView) -> None:
         """Show the run as it is now."""
-        if self._live is not None:
-            self._live.update(tables.of_stages(view), refresh=True)
-            return
-        for stage in view.stages:
-            self._tell(stage)
+        if not self._draw(tables.of_stages(view)):
+            for stage in view.stages:
+                self._tell(stage)
 
     def _tell(self, stage: StageView) -> None:
         for status, time in ((None, stage.started_at), (stage.status, stage.ended_at)):

@@ -2,43 +2,28 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ci_pipeline.cli.output import coloured, local_time, out, print_json_lines, say, table
+from ci_pipeline.cli.live import OnTerminal
+from ci_pipeline.cli.output import coloured, local_time, print_json_lines, say, table
 from ci_pipeline.insight.matrix import Row
 from ci_pipeline.wording import duration
 
 
-class Overview:
-    """Shows what goes on. Use it in a `with` block and give it what there is again and again."""
+class Overview(OnTerminal):
+    """Shows what goes on; give it what there is again and again."""
 
     def __init__(self) -> None:
-        """Choose by what standard output is."""
-        self._live = Live(console=out, refresh_per_second=4) if out.is_terminal else None
+        """Nothing was said yet."""
+        super().__init__()
         self._told: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave what is shown on the terminal."""
-        if self._live is not None:
-            self._live.stop()
 
     def update(self, rows: list[Row]) -> None:
         """Show what goes on now."""
-        if self._live is not None:
-            self._live.update(_table(rows), refresh=True)
+        if self._draw(_table(rows)):
             return
         now = {_name(row): _where(row) for row in rows}
         for line in _news(self._told, now):
