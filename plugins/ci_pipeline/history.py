@@ -111,7 +111,7 @@ def _histories(settings: Settings, heads: list[Change], limit: int) -> list[list
     with tempfile.TemporaryDirectory(prefix="ci-pipeline-history-") as folder:
         environment = dist_git.environment_of(Path(folder))
         repository = f"--git-dir={folder}/history.git"
-        url = f"{settings.dist_git.url}/{heads[0].namespace}/{heads[0].repo}.git"
+        url = dist_git.url_of(settings, f"{heads[0].namespace}/{heads[0].repo}")
         _git(["init", "--quiet", "--bare", f"{folder}/history.git"], environment)
         fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", f"--depth={limit}", "--filter=tree:0"]
         wanted = {f"+{head.rev}:refs/heads/{head.branch}" for head in heads}
