@@ -106,7 +106,7 @@ def main() -> None:
     account = settings.load().airflow
     FOLDER.mkdir(exist_ok=True)
     with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1100, "height": 720}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
         log_in(page, f"{account.url}/ci-pipeline/bus", account.username, account.password.get_secret_value())
         for name, show in PICTURES.items():
             show(page, account.url)
