@@ -1,7 +1,7 @@
 #!/usr/bin/python
 """Wait until a cluster is really ready: its API answers, its nodes are Ready, its own deployments are available.
 
-What is missing is said, in the message of the failure and in `missing`. kubectl does the asking.
+What is missing is said in the message of the failure. kubectl does the asking.
 """
 
 from __future__ import annotations
