@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_stage import InfrastructureError, Part, clean, run_module
+from ansible.module_utils.ci_stage import InfrastructureError, Part, clean, run_module, some
 from ansible.module_utils.ci_tools import Clock, how_it_ended, run
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ ARGUMENTS: Final[dict[str, Any]] = {
 CORE: Final = "kube-system"
 _POLL_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 20
-_NAMED: Final = 5
 
 
 class Cluster:
@@ -75,13 +74,13 @@ def _nodes(items: list[dict[str, Any]]) -> Iterator[str]:
         yield "there is no node"
     bad = [_name(node) for node in items if not _is(node, "Ready")]
     if bad:
-        yield f"{len(bad)} of {len(items)} nodes are not Ready: {_some(bad)}"
+        yield f"{len(bad)} of {len(items)} nodes are not Ready: {some(bad)}"
 
 
 def _deployments(items: list[dict[str, Any]]) -> Iterator[str]:
     bad = [_name(deployment) for deployment in items if not _is(deployment, "Available")]
     if bad:
-        yield f"{len(bad)} of {len(items)} deployments in {CORE} are not available: {_some(bad)}"
+        yield f"{len(bad)} of {len(items)} deployments in {CORE} are not available: {some(bad)}"
 
 
 def _is(item: dict[str, Any], condition: str) -> bool:
@@ -91,10 +90,6 @@ def _is(item: dict[str, Any], condition: str) -> bool:
 
 def _name(item: dict[str, Any]) -> str:
     return clean(item.get("metadata", {}).get("name", "unnamed"), 80)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def wait(params: dict[str, Any]) -> Part:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_junit import BAD, TESTS_LIMIT, Test
-from ansible.module_utils.ci_stage import PackageError, Part, clean
+from ansible.module_utils.ci_stage import PackageError, Part, clean, some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FILES_LIMIT: Final = 200
 _YAML_LIMIT: Final = 1 << 20
-_NAMED: Final = 5
 _OUTCOMES: Final = {
     "pass": "passed",
     "passed": "passed",
@@ -95,6 +94,5 @@ def verdict(tests: Sequence[Test], what: str) -> Part:
     part: Part = {"outputs": {"total": total, "failed": len(bad), "skipped": skipped}, "tests": list(tests)}
     if not bad:
         return part | {"status": "SUCCESS", "reason": ""}
-    names = ", ".join(bad[:_NAMED]) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
     noun = "test" if total == 1 else "tests"
-    return part | {"status": "UNSTABLE", "reason": f"{len(bad)} of {total} {what} {noun} failed: {names}"}
+    return part | {"status": "UNSTABLE", "reason": f"{len(bad)} of {total} {what} {noun} failed: {some(bad)}"}

@@ -15,11 +15,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ci_space import WHAT_TO_DO, Watch, is_full, says_full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PACKAGE: Final = "package"
 INFRASTRUCTURE: Final = "infrastructure"
 SENTENCE_LIMIT: Final = 500
+_NAMED: Final = 5
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 Part = dict[str, Any]
@@ -59,6 +60,12 @@ def clean(text: object, limit: int = SENTENCE_LIMIT) -> str:
     """Return text as one line of at most `limit` characters, without control or direction-changing characters."""
     line = _CONTROL.sub(" ", str(text).encode("utf-8", "replace").decode()).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are."""
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def run_module(arguments: dict[str, Any], work: Callable[[dict[str, Any]], Part]) -> None:
