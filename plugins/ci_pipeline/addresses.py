@@ -46,6 +46,11 @@ def below_airflow(settings: Settings, path: str) -> str:
     return urlsplit(settings.airflow.url).path.rstrip("/") + path
 
 
+def run_in_airflow(settings: Settings, dag_id: str, run_id: str) -> str:
+    """Return the address of a run's page in Airflow's UI, as messages and commands say it: whole."""
+    return f"{settings.airflow.url}/dags/{dag_id}/runs/{run_id}"
+
+
 def artifacts_of(settings: Settings, branch: str) -> str:
     """Return the address of a branch's artifacts."""
     return f"{settings.artifacts.url}/fedora-atomic/{branch}"

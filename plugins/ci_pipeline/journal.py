@@ -63,7 +63,7 @@ class Journal:
             change=change,
             ref=self._settings.ref_of(change.branch),
             build_id=row.id,
-            build_url=self._run_url(TRIGGER_NAME, trigger_run_id),
+            build_url=addresses.run_in_airflow(self._settings, TRIGGER_NAME, trigger_run_id),
             topic_prefix=self._settings.bus.topic_prefix,
             status=Status.SUCCESS,
         )
@@ -262,7 +262,7 @@ class Journal:
             change=runs.change_of(run),
             ref=self._ref_of(run),
             build_id=run.number,
-            build_url=self._run_url(run.dag_id, run.run_id),
+            build_url=addresses.run_in_airflow(self._settings, run.dag_id, run.run_id),
             topic_prefix=self._settings.bus.topic_prefix,
             status=status,
             test_guidance=run.test_guidance,
@@ -283,9 +283,6 @@ class Journal:
     def _packages_of(self, run: Run) -> str:
         """Return where in the branch's repositories a run's packages are: the newest build is never a side run's."""
         return f"{run.repo}_repo" if Kind(run.kind).promotes else f"builds/{run.run_id}"
-
-    def _run_url(self, dag_id: str, run_id: str) -> str:
-        return f"{self._settings.airflow.url}/dags/{dag_id}/runs/{run_id}"
 
 
 def _text(known: dict[str, Any], key: str) -> str:

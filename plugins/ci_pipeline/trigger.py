@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ci_pipeline import intake, revisions, store
+from ci_pipeline import addresses, intake, revisions, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.change import Change
 from ci_pipeline.conf import Conf
@@ -55,7 +55,7 @@ def trigger(settings: Settings, conf: Conf, *, branch: str) -> Triggered:
             intake.fire(airflow, run)
     except AirflowApiError as error:
         warnings.append(f"{run.run_id} is queued and starts later: {error}")
-    url = f"{settings.airflow.url}/dags/{run.dag_id}/runs/{run.run_id}"
+    url = addresses.run_in_airflow(settings, run.dag_id, run.run_id)
     return Triggered(run.run_id, run.number, change, url, tuple(warnings))
 
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from sqlalchemy.orm import Session
 
+from ci_pipeline import addresses
 from ci_pipeline.change import Change
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
@@ -130,7 +131,7 @@ class RunView:
             fired_at=row.fired_at,
             ended_at=row.ended_at,
             pruned_at=row.pruned_at,
-            url=f"{settings.airflow.url}/dags/{row.dag_id}/runs/{row.run_id}",
+            url=addresses.run_in_airflow(settings, row.dag_id, row.run_id),
             stages=stages,
         )
 
@@ -174,7 +175,7 @@ class ImageView:
             generated_at=row.generated_at,
             smoke_passed_at=row.smoke_passed_at,
             removed_at=row.removed_at,
-            url=f"{settings.artifacts.url}/fedora-atomic/{row.branch}/images/{row.name}",
+            url=f"{addresses.artifacts_of(settings, row.branch)}/images/{row.name}",
         )
 
 
