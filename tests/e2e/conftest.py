@@ -208,11 +208,16 @@ def wait_until(true: Any, *, seconds: float, what: str) -> Any:
 @pytest.fixture(scope="session")
 def api(pipeline: settings.Settings) -> Iterator[httpx.Client]:
     """A session with the api-server, as a person's browser has one."""
-    account = {"username": pipeline.airflow.username, "password": pipeline.airflow.password.get_secret_value()}
-    with httpx.Client(base_url=pipeline.airflow.url, timeout=60) as client:
-        token = client.post("/auth/token", json=account).json()["access_token"]
-        client.headers["Authorization"] = f"Bearer {token}"
+    with httpx.Client(base_url=pipeline.airflow.url, trust_env=False, timeout=60) as client:
+        client.headers["Authorization"] = f"Bearer {token_of(client, pipeline)}"
         yield client
+
+
+def token_of(client: httpx.Client, pipeline: settings.Settings) -> str:
+    """Return what Airflow gives whoever logs in with the account of the stack."""
+    account = {"username": pipeline.airflow.username, "password": pipeline.airflow.password.get_secret_value()}
+    token: str = client.post("/auth/token", json=account).json()["access_token"]
+    return token
 
 
 def url_of(run: Run, task: str = "") -> str:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,16 +57,6 @@ def ended(rev: str, number: int = 1) -> Run:
     return wait_until(
         lambda session: session.scalars(query).all()[number - 1 : number], seconds=400, what=f"run {number} of {rev}"
     )[0]
-
-
-@pytest.fixture
-def api(pipeline: Settings) -> Iterator[httpx.Client]:
-    """A client of Airflow's API, logged in."""
-    account = {"username": pipeline.airflow.username, "password": pipeline.airflow.password.get_secret_value()}
-    with httpx.Client(base_url=pipeline.airflow.url, trust_env=False, timeout=30) as client:
-        token = client.post("/auth/token", json=account).json()["access_token"]
-        client.headers["Authorization"] = f"Bearer {token}"
-        yield client
 
 
 def would_run(api: httpx.Client, backfill: dict[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from ci_pipeline.settings import Settings
 from ci_pipeline.store.tables import Inbound, Run
 from tests.distgit import DistGit, package
-from tests.e2e.conftest import Bus, wait_until
+from tests.e2e.conftest import Bus, token_of, wait_until
 from tests.e2e.test_a_change import push, run_of
 from tests.ui.browser import audit, chromium, log_in
 
@@ -28,9 +28,7 @@ def stranger(pipeline: Settings) -> Iterator[httpx.Client]:
 @pytest.fixture
 def signed_in(pipeline: Settings, stranger: httpx.Client) -> httpx.Client:
     """The client, with the cookie that Airflow's UI gets."""
-    account = {"username": pipeline.airflow.username, "password": pipeline.airflow.password.get_secret_value()}
-    token = stranger.post("/auth/token", json=account).json()["access_token"]
-    stranger.cookies.set("_token", token)
+    stranger.cookies.set("_token", token_of(stranger, pipeline))
     return stranger
 
 
