@@ -159,6 +159,8 @@ def test_the_command_line_runs_a_branchs_head_and_waits(bus: Bus, distgit: DistG
     assert there["note"].startswith(f"rpms/hostinfo {rev[:7]} f26: FAILURE")
 
 
+# It promotes a version that the first good change of the branch could not follow.
+@pytest.mark.usefixtures("good")
 def test_a_stage_is_run_again_on_what_the_earlier_ones_made(
     api: httpx.Client, bus: Bus, trigger: Trigger, distgit: DistGit, pipeline: Settings
 ) -> None:
