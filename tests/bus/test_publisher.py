@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fedora_messaging import message
+from fedora_messaging import config, message
 
 from ci_pipeline.bus import schemas
 from ci_pipeline.bus.publisher import Publisher
@@ -198,6 +199,27 @@ def test_threads_publish(broker: Broker, listen: Any) -> None:
         thread.join(30)
 
     assert sorted(json.loads(raw)["build_id"] for _, _, raw in arrived()) == ["0", "1", "2", "3"]
+
+
+def test_the_first_messages_of_two_threads_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library reads its configuration with the first; the second does not run ahead of that."""
+    monkeypatch.setattr(config, "conf", config.LazyConfig())
+    reading, second_made = threading.Event(), threading.Event()
+    update = config.LazyConfig.update
+
+    def slow_update(self: config.LazyConfig, *args: Any) -> None:
+        reading.set()
+        second_made.wait(0.5)
+        update(self, *args)
+
+    monkeypatch.setattr(config.LazyConfig, "update", slow_update)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(_complete)
+        reading.wait(10)
+        second = threads.submit(_complete)
+        second.add_done_callback(lambda _: second_made.set())
+
+    assert first.result().severity == second.result().severity
 
 
 def test_a_fresh_process_publishes_and_ends(broker: Broker, listen: Any) -> None:

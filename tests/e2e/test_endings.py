@@ -38,7 +38,7 @@ def building(bus: Bus, recorded: Path, distgit: DistGit) -> Run:
 
 
 def playbooks_of(run: Run, workspace: str = "") -> list[psutil.Process]:
-    """Return the processes that work in a run's workspaces, or in one of them."""
+    """Return the processes that work in a run's workspaces, or in one of them. Any may be gone when it is asked."""
     found = []
     for process in process_table.everyone():
         try:
@@ -47,6 +47,13 @@ def playbooks_of(run: Run, workspace: str = "") -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def _name_of(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def ends(bus: Bus, run: Run, *, seconds: float = 120) -> list[tuple[str, str]]:
@@ -244,7 +251,7 @@ def test_a_cancelled_run_leaves_no_machine(bus: Bus, recorded: Path, distgit: Di
     run = run_of(rev)
 
     def machine(_: Session) -> bool:
-        return any(process.name().startswith("qemu") for process in playbooks_of(run))
+        return any(_name_of(process).startswith("qemu") for process in playbooks_of(run))
 
     wait_until(machine, seconds=90, what="the virtual machine")
     cancel.cancel(pipeline, run.run_id)

@@ -213,11 +213,18 @@ def test_a_tool_the_sandbox_lacks_is_named(tmp_path: Path) -> None:
         Sandbox(tmp_path, LIMITS).run(["no-such-tool"])
 
 
+def _is_sandbox(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "bwrap"
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_killed_sandbox_is_not_the_commands_failure(tmp_path: Path) -> None:
     """Nothing in it could have done that."""
 
     def kill_once_started() -> None:
-        while not (found := [one for one in psutil.Process().children() if one.name() == "bwrap"]):
+        while not (found := [one for one in psutil.Process().children() if _is_sandbox(one)]):
             pass
         while not found[0].children(recursive=True):
             pass

@@ -25,6 +25,14 @@ def processes_of(state: Path) -> list[psutil.Process]:
     return found
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Return a process's command line; nothing when it is gone meanwhile, as servers' helpers are soon."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def listening(port: int) -> bool:
     """Tell whether a loopback port accepts connections."""
     with socket.socket() as probe:

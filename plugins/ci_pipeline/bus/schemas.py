@@ -5,12 +5,13 @@ receive it. This module needs nothing but fedora-messaging, so that any consumer
 """
 
 import re
+import threading
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, Final
 
 import jsonschema
-from fedora_messaging import message
+from fedora_messaging import config, message
 
 from ci_pipeline.errors import MessageError
 from ci_pipeline.outcome import Status
@@ -35,6 +36,7 @@ KIND_HEADER: Final = "ci_pipeline_kind"
 NOT_YET: Final = "''"  # two quote characters: how the recorded messages write a value that a later stage makes
 MESSAGES: Final[dict[str, type["PipelineMessage"]]] = {}
 
+_CONFIGURING: Final = threading.Lock()
 _SEVERITIES: Final = {
     Status.SUCCESS: message.INFO,
     Status.UNSTABLE: message.WARNING,
@@ -99,6 +101,9 @@ class PipelineMessage(message.Message):
         severity: int | None = None,
     ) -> None:
         """Make a message; its `severity` follows from the status in the body unless given."""
+        # The library calls its configuration loaded before it is; a second thread would find it empty.
+        with _CONFIGURING:
+            config.conf.get("publish_priority")
         super().__init__(body, headers, topic, properties, severity or _severity(body or {}))
 
     @property
