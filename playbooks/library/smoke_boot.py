@@ -6,12 +6,12 @@ The file has to be the one that was announced (`image_sha256`). After a pass `la
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any, Final
 
-from ansible.module_utils.ci_stage import InfrastructureError, Part, StageError, clean, run_module
+from ansible.module_utils.ci_image import verified
+from ansible.module_utils.ci_stage import InfrastructureError, Part, StageError, run_module
 from ansible.module_utils.ci_tools import Clock, switch_link
 from ansible.module_utils.ci_vm import ACCELERATORS, Vm, drive
 
@@ -25,7 +25,6 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "limits": {"type": "dict", "required": True},
 }
 LATEST: Final = "latest.qcow2"
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.qcow2")
 _DEPLOYMENT: Final = re.compile(r"^host: deployment ([0-9a-f]{64})\r?$", re.MULTILINE)
 _READY: Final = re.compile(r"^host: ready\r?$", re.MULTILINE)
 
@@ -33,7 +32,7 @@ _READY: Final = re.compile(r"^host: ready\r?$", re.MULTILINE)
 def smoke(params: dict[str, Any]) -> Part:
     """Boot; see the module's docstring. Returns the outputs of smoke_test."""
     workspace, limits = Path(params["workspace"]), params["limits"]
-    image = _verified(Path(params["image_dir"]), params["image_name"], params["image_sha256"])
+    image = verified(Path(params["image_dir"]), params["image_name"], params["image_sha256"])
     vm = Vm(
         workspace, drive(image, "qcow2", snapshot=True), int(limits["memory_mb"]), accelerator=params["accelerator"]
     )
@@ -52,19 +51,6 @@ def smoke(params: dict[str, Any]) -> Part:
         raise InfrastructureError(str(error), part) from error
     switch_link(image.with_name(LATEST), image.name)
     return {"outputs": outputs, "artifacts": _artifacts(vm), "tool_seconds": Clock.spent()}
-
-
-def _verified(folder: Path, name: str, sha256: str) -> Path:
-    image = folder / name
-    if not _NAME.fullmatch(name) or image.is_symlink() or not image.is_file():
-        raise InfrastructureError(f"{folder} has no image {clean(name, 120)}; run the stage generate_image")
-    with image.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise InfrastructureError(
-            f"{name} is not the file that was announced: its sha256 is {found}, not {clean(sha256, 80)}"
-        )
-    return image
 
 
 def _booted(console: str) -> str:

@@ -17,7 +17,7 @@ from ansible.module_utils.ci_ostree import Repository
 from ansible.module_utils.ci_results import verdict
 from ansible.module_utils.ci_stage import Part, StageError, run_module
 from ansible.module_utils.ci_tools import Clock
-from ansible.module_utils.ci_vm import ACCELERATORS, Vm, drive, speaks_ssh
+from ansible.module_utils.ci_vm import ACCELERATORS, SSH_PORT, Vm, drive, speaks_ssh
 
 ARGUMENTS: Final[dict[str, Any]] = {
     "disk": {"type": "path", "required": True},
@@ -46,12 +46,12 @@ def test(params: dict[str, Any]) -> Part:
         [*boot, *drive(Path(params["disk"]), "raw")],
         int(limits["memory_mb"]),
         accelerator=params["accelerator"],
-        forward=True,
+        forward=(SSH_PORT,),
     )
     try:
         with vm.running():
-            seconds = vm.wait(lambda: speaks_ssh(vm.port), float(limits["boot_seconds"]))
-            part = _examine(Ssh(vm.port, Path(params["key"])), params, workspace)
+            seconds = vm.wait(lambda: speaks_ssh(vm.ports[SSH_PORT]), float(limits["boot_seconds"]))
+            part = _examine(Ssh(vm.ports[SSH_PORT], Path(params["key"])), params, workspace)
     except StageError as error:
         error.part |= {"artifacts": _artifacts(workspace), "tool_seconds": Clock.spent()}
         raise

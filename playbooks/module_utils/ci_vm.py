@@ -1,49 +1,61 @@
-"""A virtual machine that lives no longer than the module that started it."""
+"""A virtual machine: one that lives no longer than the module that started it, or one that is left running."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
-import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ansible.module_utils.ci_process import end_with_ancestors
 from ansible.module_utils.ci_sandbox import last_line, require, tail
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, clean
 from ansible.module_utils.ci_tools import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
 
     from ansible.module_utils.ci_stage import StageError
 
 ACCELERATORS: Final = ("tcg", "kvm")
+SSH_PORT: Final = 22
+# Of a machine with `forward`: its address, its first network card, and the server it may ask for names.
+ADDRESS: Final = "10.0.2.15"
+MAC: Final = "52:54:00:12:34:56"
+NAME_SERVER: Final = "10.0.2.3"
 _PR_SET_PDEATHSIG: Final = 1
 _TRIES: Final = 5
 _POLL_SECONDS: Final = 0.05
+# Becomes QEMU when a line comes, and ends when the line cannot come any more.
+_GATE: Final = 'read -r go && exec "$0" "$@" </dev/null'
 
 
 @dataclass
 class Vm:
     """How to start a machine: QEMU's arguments for its disk and kernel, its memory in MB, the console's file.
 
-    `forward`: the guest's SSH is reachable at 127.0.0.1:`port` once it runs; the guest reaches nothing.
+    `forward`: these ports of the guest are reachable at 127.0.0.1, at the ports that `ports` maps them to once it runs.
+    The guest reaches nothing, unless `internet`. `devices` are QEMU's arguments for what comes after the first network
+    card.
     """
 
     folder: Path
     disk: Sequence[str]
     memory_mb: int
     accelerator: str = "tcg"
-    forward: bool = False
-    port: int = 0
+    cpus: int = 1
+    forward: Sequence[int] = ()
+    internet: bool = False
+    devices: Sequence[str] = ()
+    ports: Mapping[int, int] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _started: float = 0.0
 
     @property
     def console(self) -> Path:
@@ -59,25 +71,31 @@ class Vm:
         end_with_ancestors()
         try:
             with Clock.running():
-                self._start()
+                self._start(_launch_attached)
                 yield self
         finally:
             self.stop()
 
+    def start_detached(self, record: Callable[[int], None]) -> None:
+        """Start the machine so that it outlives this process, and may restart itself.
+
+        `record` gets the number its process will have, before QEMU runs: no machine runs that nobody knows of.
+        """
+        self._start(lambda command, log: _launch_detached(command, log, record))
+
     def wait(self, ready: Callable[[], bool], seconds: float) -> float:
-        """Wait until `ready()`; return the seconds it took.
+        """Wait until `ready()`, at most `seconds` from the start of the machine; return the seconds since then.
 
         Raises InfrastructureError when QEMU cannot run, PackageError when the guest's system stops or takes too long.
         """
-        started = time.monotonic()
         while not ready():
-            spent = time.monotonic() - started
+            spent = time.monotonic() - self._started
             if self.process is None or self.process.poll() is not None:
                 raise self._ended(spent)
             if spent > seconds:
                 raise PackageError(f"the composed host did not come up in {seconds:.0f} s; {self._said()}")
             time.sleep(_POLL_SECONDS)
-        return time.monotonic() - started
+        return time.monotonic() - self._started
 
     def stop(self) -> None:
         """End the machine, by its own process."""
@@ -89,30 +107,27 @@ class Vm:
         """Return the end of what the console said so far."""
         return tail(self.console) if self.console.exists() else ""
 
-    def _start(self) -> None:
+    def _start(self, launch: Callable[[list[str], BinaryIO], subprocess.Popen[bytes]]) -> None:
         program = require("qemu-system-x86_64")
         for _ in range(_TRIES):
-            self.port = _free_port() if self.forward else 0
+            self.ports = {inside: _free_port() for inside in self.forward}
             with (self.folder / "qemu.log").open("wb") as log:
-                self.process = subprocess.Popen(
-                    [program, *self._arguments()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    preexec_fn=_end_with_parent,  # noqa: PLW1509 - nothing else runs in the child
-                )
+                self.process = launch([program, *self._arguments()], log)
+            self._started = time.monotonic()
             if not self._lost_port():
                 return
         raise InfrastructureError(f"no free port for the host's SSH in {_TRIES} tries: {self._qemu_said()}")
 
     def _arguments(self) -> list[str]:
-        words = ["-nodefaults", "-no-reboot", "-display", "none", "-no-user-config", "-accel", self.accelerator]
-        words += ["-m", str(self.memory_mb), "-smp", "1", "-serial", f"file:{self.console}"]
+        words = ["-nodefaults", "-display", "none", "-no-user-config", "-accel", self.accelerator]
+        words += ["-m", str(self.memory_mb), "-smp", str(self.cpus), "-serial", f"file:{self.console}"]
         words += ["-device", "virtio-rng-pci", *self.disk]
         if self.forward:
-            network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-10.0.2.15:22"
-            words += ["-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="]
-        return words
+            network = f"user,id=net,restrict={'off' if self.internet else 'on'}"
+            for inside, outside in self.ports.items():
+                network += f",hostfwd=tcp:127.0.0.1:{outside}-{ADDRESS}:{inside}"
+            words += ["-netdev", network, "-device", f"virtio-net-pci,netdev=net,romfile=,mac={MAC}"]
+        return [*words, *self.devices]
 
     def _lost_port(self) -> bool:
         """Say whether QEMU ended because another program took the port in between. It opens the console after it."""
@@ -155,37 +170,37 @@ def speaks_ssh(port: int) -> bool:
         return False
 
 
-def end_with_ancestors() -> None:
-    """End this process, and so its machine, when a process above it ends: the playbook was stopped.
-
-    An SSH connection that breaks ends sshd's process above a module, so this holds on remote builders, too.
-    """
-    watched = select.poll()
-    process = os.getppid()
-    while process > 1:
-        with contextlib.suppress(OSError):
-            watched.register(os.pidfd_open(process), select.POLLIN)
-        process = _parent_of(process)
-
-    def watch() -> None:
-        watched.poll()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _parent_of(process: int) -> int:
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(stat.rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _launch_attached(command: list[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*command, "-no-reboot"],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - nothing else runs in the child
+    )
+
+
+def _launch_detached(command: list[str], log: BinaryIO, record: Callable[[int], None]) -> subprocess.Popen[bytes]:
+    gate = ["/bin/sh", "-c", _GATE]
+    process = subprocess.Popen(
+        [*gate, *command], stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, cwd="/", start_new_session=True
+    )
+    assert process.stdin is not None  # noqa: S101 - it was asked for
+    try:
+        with process.stdin as line:
+            record(process.pid)
+            line.write(b"go\n")
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process
 
 
 def _end_with_parent() -> None:
