@@ -1,7 +1,8 @@
 #!/usr/bin/python
 """Wait until a cluster is really ready: its API answers, its nodes are Ready, its own deployments are available.
 
-What is missing is said in the message of the failure. kubectl does the asking.
+What is missing is said in the message of the failure. kubectl does the asking. With `look_seconds` the module does not
+wait for long: what is not ready yet is to be looked at again in so many seconds, until `seconds` after the first look.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ansible.module_utils.ci_cluster import use_programs_of
+from ansible.module_utils.ci_progress import PROGRESS_NAME
 from ansible.module_utils.ci_stage import InfrastructureError, Part, clean, run_module, some
 from ansible.module_utils.ci_tools import Clock, how_it_ended, run
 
@@ -20,11 +23,16 @@ if TYPE_CHECKING:
 ARGUMENTS: Final[dict[str, Any]] = {
     "kubeconfig": {"type": "path", "required": True},
     "seconds": {"type": "float", "required": True},
+    "look_seconds": {"type": "float", "default": 0.0},
     "workspace": {"type": "path", "required": True},
 }
 # Kubernetes' own; OpenShift's are in many namespaces, and the suite itself waits for what it needs of them.
 CORE: Final = "kube-system"
+# Below the workspace: when the first look was.
+BEGUN_NAME: Final = "begun"
 _POLL_SECONDS: Final = 2.0
+# A cluster that is nearly there is not worth another run of the playbook.
+_ONE_LOOK_SECONDS: Final = 6.0
 _CALL_SECONDS: Final = 20
 
 
@@ -42,6 +50,14 @@ class Cluster:
             return "; ".join([*_nodes(self._items("nodes")), *_deployments(self._items("deployments"))])
         except UnansweredError as error:
             return f"the API server is not ready: {error}"
+
+    def missing_at(self, end: float) -> str:
+        """Look until nothing is missing, or until a moment of the monotonic clock; return what is missing then."""
+        while missing := self.missing():
+            if time.monotonic() >= end:
+                break
+            time.sleep(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
+        return missing
 
     def version(self) -> str:
         """Return the version of the API server: `v1.20.2`."""
@@ -94,16 +110,30 @@ def _name(item: dict[str, Any]) -> str:
 
 def wait(params: dict[str, Any]) -> Part:
     """Wait; see the module's docstring. Returns the output `cluster_version`."""
-    kubeconfig = Path(params["kubeconfig"])
+    kubeconfig, workspace = Path(params["kubeconfig"]), Path(params["workspace"])
     if not kubeconfig.is_file():
-        raise InfrastructureError(f"the kubeconfig {kubeconfig} does not exist")
-    cluster = Cluster(kubeconfig, Path(params["workspace"]) / "kubectl")
-    end = time.monotonic() + params["seconds"]
-    while missing := cluster.missing():
-        if time.monotonic() >= end:
-            raise InfrastructureError(f"the cluster is not ready after {params['seconds']:.0f} s: {missing}")
-        time.sleep(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
-    return {"outputs": {"cluster_version": cluster.version()}, "tool_seconds": Clock.spent()}
+        raise InfrastructureError(f"there is no cluster: the kubeconfig {kubeconfig} is gone; clear configure_cluster")
+    use_programs_of(kubeconfig.parent)
+    cluster = Cluster(kubeconfig, workspace / "kubectl")
+    # A clock that every process of the builder shares, and nobody sets.
+    end = _begun(workspace) + params["seconds"]
+    until = min(end, time.monotonic() + _ONE_LOOK_SECONDS) if params["look_seconds"] else end
+    missing = cluster.missing_at(until)
+    if not missing:
+        return {"outputs": {"cluster_version": cluster.version()}, "tool_seconds": Clock.spent()}
+    if until >= end:
+        raise InfrastructureError(f"the cluster is not ready after {params['seconds']:.0f} s: {missing}")
+    (workspace / PROGRESS_NAME).write_text(f"not ready yet: {missing}\n", encoding="utf-8")
+    return {"again_in": params["look_seconds"], "tool_seconds": Clock.spent()}
+
+
+def _begun(workspace: Path) -> float:
+    """Return when the first look began. Of a builder that was started anew since, this is the first."""
+    path, now = workspace / BEGUN_NAME, time.monotonic()
+    if path.is_file() and (begun := float(path.read_text(encoding="ascii"))) <= now:
+        return begun
+    path.write_text(str(now), encoding="ascii")
+    return now
 
 
 if __name__ == "__main__":

@@ -2,98 +2,93 @@
 """Run a Kubernetes conformance suite against a cluster and judge it by the JUnit files it leaves.
 
 The suite is the operator's own: it gets KUBECONFIG, REPORT_DIR (where its JUnit belongs) and IMAGE (the image under
-test), and runs outside of the sandbox. A run passes only when cases were executed and all of them passed; skipped cases
-are counted, not listed (a conformance suite skips thousands).
+test), and runs outside of the sandbox. It takes hours, so it runs by itself: the module starts it, or finds the one
+that runs, and looks at it for a moment; `again_in` says that it goes on. A run passes only when cases were executed and
+all of them passed; skipped cases are counted, not listed (a conformance suite skips thousands).
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
+from ansible.module_utils.ci_background import Background
+from ansible.module_utils.ci_cluster import use_programs_of
 from ansible.module_utils.ci_junit import Junit, read_junit
 from ansible.module_utils.ci_progress import PROGRESS_NAME, Progress
 from ansible.module_utils.ci_results import regular_files, verdict
 from ansible.module_utils.ci_stage import InfrastructureError, Part, StageError, clean, run_module
 
 ARGUMENTS: Final[dict[str, Any]] = {
-    "cluster": {"type": "str", "choices": ["none", "existing"], "required": True},
-    "kubeconfig": {"type": "str", "default": ""},
     "command": {"type": "list", "elements": "str", "default": []},
     "image": {"type": "str", "default": ""},
+    "cluster_dir": {"type": "path", "required": True},
     "workspace": {"type": "path", "required": True},
+    "look_seconds": {"type": "float", "required": True},
     "limits": {"type": "dict", "required": True},
 }
-OFF: Final = 'conformance is off: cluster = "none" in pipeline.toml'
-_LOOK_SECONDS: Final = 1.0
+LOG_NAME: Final = "conformance.log"
+REPORTS_NAME: Final = "reports"
+_POLL_SECONDS: Final = 1.0
+# A suite that is nearly over is not worth another run of the playbook.
+_ONE_LOOK_SECONDS: Final = 6.0
 
 
 def run_conformance(params: dict[str, Any]) -> Part:
-    """Run the tests; see the module's docstring. A StageError carries the log and the reports there were by then."""
-    if params["cluster"] == "none":
-        return {"status": "SKIPPED", "reason": OFF, "outputs": {"total": 0, "failed": 0, "skipped": 0}}
-    workspace = Path(params["workspace"])
-    reports, log = workspace / "reports", workspace / "conformance.log"
-    reports.mkdir()
-    try:
-        code = run_command(params, reports, log)
-        return judge(code, reports) | {"artifacts": _artifacts(reports, log)}
-    except StageError as error:
-        error.part.setdefault("artifacts", _artifacts(reports, log))
-        raise
+    """Start the suite or look at it; see the module's docstring. A StageError carries the log and the reports."""
+    cluster, workspace = Path(params["cluster_dir"]), Path(params["workspace"])
+    use_programs_of(cluster)
+    suite = Background(cluster / "suite", LOG_NAME)
+    if not suite.folder.exists():
+        _start(suite, params, cluster / "kubeconfig")
+    goes_on = _look(suite, Progress(suite.log, workspace / PROGRESS_NAME), float(params["limits"]["seconds"]))
+    if goes_on:
+        return {"again_in": params["look_seconds"], "seconds": suite.seconds}
+    return _ended(suite, workspace / "suite", float(params["limits"]["seconds"]))
 
 
-def run_command(params: dict[str, Any], reports: Path, log: Path) -> int:
-    """Run the command and return its exit code. Raises InfrastructureError when it cannot start or takes too long."""
-    command, kubeconfig = list(params["command"]), Path(params["kubeconfig"])
+def _start(suite: Background, params: dict[str, Any], kubeconfig: Path) -> None:
+    command = list(params["command"])
     if not command or shutil.which(command[0]) is None:
         raise InfrastructureError(
             f"the conformance command {clean(' '.join(command[:1])) or '(empty)'} is not installed here"
         )
     if not kubeconfig.is_file():
-        raise InfrastructureError(f"the kubeconfig {kubeconfig} does not exist")
-    given = {"KUBECONFIG": str(kubeconfig), "REPORT_DIR": str(reports), "IMAGE": params["image"]}
-    seconds = float(params["limits"]["seconds"])
-    progress = Progress(log, Path(params["workspace"]) / PROGRESS_NAME)
-    with log.open("wb") as output:
-        return _wait(_start(command, params["workspace"], given, output), seconds, progress)
+        raise InfrastructureError(f"there is no cluster: the kubeconfig {kubeconfig} is gone; clear configure_cluster")
+    reports = suite.folder / REPORTS_NAME
+    reports.mkdir(parents=True)
+    suite.start(command, {"KUBECONFIG": str(kubeconfig), "REPORT_DIR": str(reports), "IMAGE": params["image"]})
 
 
-def _start(command: list[str], folder: str, given: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=os.environ | given,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise InfrastructureError(f"the conformance command cannot be started: {error.strerror}") from error
-
-
-def _wait(process: subprocess.Popen[bytes], seconds: float, progress: Progress) -> int:
-    end = time.monotonic() + seconds
-    try:
-        while time.monotonic() < end:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(timeout=min(_LOOK_SECONDS, end - time.monotonic()))
-            progress.look()
-        raise InfrastructureError(f"the conformance command was stopped after {seconds:.0f} seconds")
-    finally:
-        # Whatever it left running in its session goes with it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _look(suite: Background, progress: Progress, limit: float) -> bool:
+    """Look at the suite for a moment, or until it has ended or used up its time. Tell whether it goes on."""
+    until = time.monotonic() + _ONE_LOOK_SECONDS
+    while suite.is_running() and suite.seconds < limit and time.monotonic() < until:
+        time.sleep(min(_POLL_SECONDS, max(limit - suite.seconds, 0)))
         progress.look()
+    return suite.is_running() and suite.seconds < limit
+
+
+def _ended(suite: Background, kept: Path, limit: float) -> Part:
+    """Judge a suite that has ended, or end one whose time is over; what it left goes into the workspace."""
+    seconds, over_time = suite.seconds, suite.is_running()
+    suite.stop()
+    code = suite.code
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.move(suite.folder, kept)
+    suite, reports = Background(kept, LOG_NAME), kept / REPORTS_NAME
+    try:
+        if over_time:
+            raise InfrastructureError(f"the conformance command was stopped after {limit:.0f} seconds")
+        if code is None:
+            raise InfrastructureError("the conformance command was killed before it could end")
+        return judge(code, reports) | {"artifacts": _artifacts(reports, suite.log), "seconds": seconds}
+    except StageError as error:
+        error.part.setdefault("artifacts", _artifacts(reports, suite.log))
+        error.part["seconds"] = seconds
+        raise
 
 
 def judge(code: int, reports: Path) -> Part:

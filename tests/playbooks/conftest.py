@@ -14,6 +14,7 @@ from ci_pipeline.executors.ansible import AnsibleExecutor
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure
 from tests.playbooks.small_disk import SmallDisk
 from tests.playbooks.stage_runs import PLAYBOOKS, DistGit, common, stage_runner
+from tests.playbooks.stand_ins import stand_in_for_kubectl
 
 # Where Ansible puts them for a module: the tests of single ones import them from there.
 ansible.module_utils.__path__.append(str(PLAYBOOKS / "module_utils"))
@@ -38,6 +39,15 @@ def dist_git(tmp_path: Path) -> DistGit:
 def run_stage(tmp_path: Path) -> RunStage:
     """Return a function that runs a stage through ansible-runner, as the pipeline's executor does."""
     return stage_runner(tmp_path)
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what a stand-in for kubectl says, of a cluster that is ready; it is on the PATH."""
+    folder = tmp_path / "kubectl"
+    stand_in_for_kubectl(folder)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
 
 
 @pytest.fixture

@@ -1,24 +1,28 @@
-"""The conformance stage: off, badly set up, and a suite whose JUnit is believed only where it makes sense.
+"""The suite: badly set up, hanging, found again, and its JUnit believed only where it makes sense.
 
 Here are stand-ins of a suite and of kubectl; a real API server with its own suite: the folder conformance.
 """
 
 from __future__ import annotations
 
-import json
+import itertools
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
+from ansible.module_utils.ci_cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.playbooks.stage_runs import CarryOut, RunStage
 
     Run = Callable[..., dict[str, Any]]
+    Look = Run
 
 LIMITS = {"seconds": 5, "boot_seconds": 5, "memory_mb": 512, "disk_mb": 512, "processes": 64, "free_mb": 1}
 PASSED = '<testcase name="pods start" time="2"/>'
@@ -27,16 +31,33 @@ SKIPPED = '<testcase name="node reboots"><skipped/></testcase>'
 
 
 @pytest.fixture
-def run(run_stage: RunStage, tmp_path: Path) -> Run:
-    """Return a function that runs the stage with a shell script as the conformance command."""
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text("apiVersion: v1\n", encoding="ascii")
+def look(run_stage: RunStage, tmp_path: Path) -> Iterator[Look]:
+    """Return a function that runs the stage's playbook once, with a shell script as the conformance command."""
+    cluster = tmp_path / "cluster"
+    cluster.mkdir()
+    (cluster / "kubeconfig").write_text("apiVersion: v1\n", encoding="ascii")
 
-    def conformance(script: str, **request: Any) -> dict[str, Any]:
-        common = {"cluster": "existing", "kubeconfig": str(kubeconfig), "ready_seconds": 0}
+    def once(script: str, *, workspace: Path | None = None, **request: Any) -> dict[str, Any]:
+        where = {"cluster_dir": str(cluster), "ready_seconds": 0, "look_seconds": 15}
         suite = {"suite": "command", "command": ["/bin/sh", "-c", script]}
         images = {"image_dir": "/images", "image_name": "host.qcow2", "limits": LIMITS}
-        return run_stage("conformance_tests", **(common | suite | images | request))
+        folder = workspace or tmp_path / "conformance_tests-1"
+        return run_stage("conformance_tests", workspace=folder, **(where | suite | images | request))
+
+    yield once
+    Cluster(cluster).end()
+
+
+@pytest.fixture
+def run(look: Look, tmp_path: Path) -> Run:
+    """Return a function that looks until the suite has ended; each call is a try of its own."""
+    tries = itertools.count(1)
+
+    def conformance(script: str, **request: Any) -> dict[str, Any]:
+        workspace = tmp_path / f"conformance_tests-{next(tries)}"
+        while (result := look(script, workspace=workspace, **request))["again_in"]:
+            pass
+        return result
 
     return conformance
 
@@ -46,18 +67,10 @@ def junit(content: str, code: int = 0, name: str = "junit_01.xml") -> str:
     return f"cat > $REPORT_DIR/{name} <<'END'\n{content}\nEND\nexit {code}"
 
 
-def test_no_cluster_is_skipped_with_the_setting_to_change(run: Run) -> None:
-    """Off is skipped, and says which setting turns it on."""
-    result = run("exit 1", cluster="none")
-
-    assert (result["status"], result["fault"], result["tests"]) == ("SKIPPED", "", [])
-    assert result["reason"] == 'conformance is off: cluster = "none" in pipeline.toml'
-
-
 @pytest.mark.parametrize(
     ("request_keys", "reason"),
     [
-        ({"kubeconfig": "/nonexistent/kubeconfig"}, "the kubeconfig /nonexistent/kubeconfig does not exist"),
+        ({"cluster_dir": "/nonexistent"}, "the kubeconfig /nonexistent/kubeconfig is gone; clear configure_cluster"),
         ({"command": ["no-such-conformance"]}, "no-such-conformance is not installed"),
         ({"command": []}, "is not installed"),
     ],
@@ -99,6 +112,7 @@ def test_command_that_hangs_is_stopped(run: Run) -> None:
     result = run("echo starting; sleep 876543 & sleep 876543")
 
     assert result["reason"] == "the conformance command was stopped after 5 seconds"
+    assert result["seconds"] >= LIMITS["seconds"]
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"876543" in _read(path)]
     assert Path(result["artifacts"][0]["path"]).read_text(encoding="utf-8") == "starting\n"
 
@@ -133,99 +147,46 @@ def test_thousands_of_skipped_cases_and_one_that_passed(run: Run, tmp_path: Path
 
     assert (result["status"], result["reason"]) == ("SUCCESS", "")
     assert result["outputs"] == {"total": 1, "failed": 0, "skipped": 5666}
-    assert [item["kind"] for item in result["artifacts"]] == ["log", "junit"]
+    assert names(result) == ["conformance.log", "junit.xml"]
 
 
-KUBECTL = """#!/bin/sh
-# A stand-in for kubectl: it says what lies in files.
-for word; do
-    case $word in
-        /readyz) test -e {folder}/ready && exit || {{ echo "connection refused" >&2; exit 1; }} ;;
-        nodes | deployments | version) cat {folder}/$word; exit ;;
-    esac
-done
-exit 9
-"""
+def test_a_suite_that_takes_long_is_left_alone_and_found_again(look: Look, tmp_path: Path) -> None:
+    """The playbook ends, the suite goes on; another try of the stage finds it and is told how it ended."""
+    go = tmp_path / "go"
+    script = f"while ! test -e {go}; do sleep 0.1; done\n" + junit(f"<testsuite>{PASSED}</testsuite>")
+    first = look(script, limits=LIMITS | {"seconds": 600})
+    pid = int((tmp_path / "cluster" / "suite" / "pid").read_text(encoding="ascii").split()[0])
+    command = psutil.Process(pid).cmdline()
+    go.touch()
+    second = look("exit 9", workspace=tmp_path / "conformance_tests-2", limits=LIMITS | {"seconds": 600})
+
+    assert (first["status"], first["again_in"], first["tests"]) == ("SUCCESS", 15, [])
+    assert command[3] == f"@{tmp_path}/cluster/suite"
+    assert (second["status"], second["again_in"]) == ("SUCCESS", 0)
+    assert [test["name"] for test in second["tests"]] == ["pods start"]
+    assert all(tmp_path / "conformance_tests-2" in Path(item["path"]).parents for item in second["artifacts"])
 
 
-def items(**conditions: tuple[str, str]) -> str:
-    """Return objects as kubectl lists them: a name, and one condition with its status."""
-    named = [
-        {"metadata": {"name": name}, "status": {"conditions": [{"type": condition, "status": status}]}}
-        for name, (condition, status) in conditions.items()
-    ]
-    return json.dumps({"items": named})
+def test_a_suite_that_was_killed_is_the_infrastructures_fault_and_starts_anew(look: Look, tmp_path: Path) -> None:
+    """What it had left is no verdict."""
+    look(
+        junit(f"<testsuite>{PASSED}</testsuite>", code=0).replace("exit 0", "sleep 600"),
+        limits=LIMITS | {"seconds": 600},
+    )
+    pid = int((tmp_path / "cluster" / "suite" / "pid").read_text(encoding="ascii").split()[0])
+    os.killpg(pid, signal.SIGKILL)
+    killed = look("exit 9")
+    again = look(junit(f"<testsuite>{PASSED}</testsuite>"), workspace=tmp_path / "conformance_tests-2")
+
+    assert (killed["status"], killed["fault"]) == ("FAILURE", "infrastructure")
+    assert killed["reason"] == "the conformance command was killed before it could end"
+    assert again["status"] == "SUCCESS"
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of what kubectl says of a cluster that is ready; the stand-in is on the PATH."""
-    folder = tmp_path / "cluster"
-    folder.mkdir()
-    kubectl = folder / "kubectl"
-    kubectl.write_text(KUBECTL.format(folder=folder), encoding="ascii")
-    kubectl.chmod(0o755)
-    (folder / "ready").touch()
-    (folder / "nodes").write_text(items(one=("Ready", "True"), two=("Ready", "True")), encoding="ascii")
-    (folder / "deployments").write_text(items(coredns=("Available", "True")), encoding="ascii")
-    (folder / "version").write_text('{"serverVersion": {"gitVersion": "v1.30.2"}}', encoding="ascii")
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
-
-
-def test_a_ready_cluster_is_tested_and_its_version_recorded(run: Run, cluster: Path) -> None:
-    """The suite begins when all is there."""
-    result = run(junit(f"<testsuite>{PASSED}</testsuite>"), ready_seconds=30)
-
-    assert (result["status"], result["outputs"]["cluster_version"]) == ("SUCCESS", "v1.30.2")
-
-
-def test_a_cluster_that_becomes_ready_is_waited_for(run: Run, cluster: Path) -> None:
-    """Between one look and the next the last of it comes up."""
-    looked = f'test -e {cluster}/looked || {{ touch {cluster}/looked; echo "{{\\"items\\": []}}"; exit; }}\n'
-    kubectl = (cluster / "kubectl").read_text(encoding="ascii")
-    (cluster / "kubectl").write_text(kubectl.replace("for word", looked + "for word"), encoding="ascii")
-    result = run(junit(f"<testsuite>{PASSED}</testsuite>"), ready_seconds=30)
-
-    assert result["status"] == "SUCCESS"
-    assert (cluster / "looked").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "missing"),
-    [
-        ("ready", None, "the API server is not ready: connection refused"),
-        ("nodes", '{"items": []}', "there is no node"),
-        ("nodes", items(one=("Ready", "True"), two=("Ready", "Unknown")), "1 of 2 nodes are not Ready: two"),
-        ("nodes", items(one=("MemoryPressure", "True")), "1 of 1 nodes are not Ready: one"),
-        ("nodes", "<html>", "kubectl get nodes answered nonsense"),
-        (
-            "deployments",
-            items(coredns=("Available", "False")),
-            "1 of 1 deployments in kube-system are not available",
-        ),
-    ],
-)
-def test_a_cluster_that_is_not_ready_is_the_infrastructures_fault(
-    run: Run, cluster: Path, name: str, content: str | None, missing: str
-) -> None:
-    """What is missing is said; no test is run."""
-    if content is None:
-        (cluster / name).unlink()
-    else:
-        (cluster / name).write_text(content, encoding="ascii")
-    result = run("touch $REPORT_DIR/ran", ready_seconds=0.2)
-
-    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
-    assert result["reason"].startswith("the cluster is not ready after 0 s: ")
-    assert missing in result["reason"]
-    assert result["tests"] == []
-
-
-def test_a_cluster_that_breaks_down_meanwhile_is_the_infrastructures_fault(run: Run, cluster: Path) -> None:
+def test_a_cluster_that_breaks_down_meanwhile_is_the_infrastructures_fault(run: Run, kubectl: Path) -> None:
     """Whatever failed with it; what was found is kept."""
     broken = junit(f'<testsuite failures="1">{PASSED}{FAILED}</testsuite>', code=1)
-    result = run(f"rm {cluster}/ready\n{broken}", ready_seconds=0.2)
+    result = run(f"rm {kubectl}/ready\n{broken}", ready_seconds=0.2)
 
     assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
     assert "the API server is not ready" in result["reason"]
@@ -238,7 +199,7 @@ def test_a_suite_that_crashed_keeps_what_it_had_found(run: Run) -> None:
 
     assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
     assert "is not JUnit" in result["reason"]
-    assert [item["kind"] for item in result["artifacts"]] == ["log", "junit"]
+    assert names(result) == ["conformance.log", "junit_01.xml"]
 
     crashed = run(junit(f"<testsuite>{PASSED}</testsuite>", code=2))
 
@@ -246,9 +207,20 @@ def test_a_suite_that_crashed_keeps_what_it_had_found(run: Run) -> None:
     assert [test["name"] for test in crashed["tests"]] == ["pods start"]
 
 
+def names(result: dict[str, Any]) -> list[str]:
+    """Return what the suite left; what the cluster said of itself is there where there is a kubectl."""
+    return [item["name"] for item in result["artifacts"] if item["name"] != "cluster.log"]
+
+
+def reports(result: dict[str, Any]) -> Path:
+    """Return the folder of the reports."""
+    return next(Path(item["path"]).parent for item in result["artifacts"] if item["kind"] == "junit")
+
+
 E2E = """#!/bin/sh
 # A stand-in for e2e.test: it says how it was called, and how far it is.
 for word; do case $word in --report-dir=*) reports=${word#*=} ;; esac; done
+test "$reports" = "$REPORT_DIR" || exit 9
 printf '%s\\n' "$0" "$@" >$REPORT_DIR/called
 echo '{"msg":"PASSED [sig-apps] one","total":2,"completed":1,"skipped":7,"failed":0}'
 sleep 2.5
@@ -275,8 +247,7 @@ def suite(program: Path, **more: Any) -> dict[str, Any]:
 
 def called(result: dict[str, Any]) -> list[str]:
     """Return how the binary was called."""
-    reports = Path(result["artifacts"][-1]["path"]).parent
-    return (reports / "called").read_text(encoding="ascii").splitlines()
+    return (reports(result) / "called").read_text(encoding="ascii").splitlines()
 
 
 def test_the_binary_gets_its_focus(run: Run, e2e: Path, tmp_path: Path) -> None:
@@ -286,7 +257,7 @@ def test_the_binary_gets_its_focus(run: Run, e2e: Path, tmp_path: Path) -> None:
 
     assert result["status"] == "SUCCESS"
     assert words[0] == str(e2e)
-    assert words[1] == f"--kubeconfig={tmp_path}/kubeconfig"
+    assert words[1] == f"--kubeconfig={tmp_path}/cluster/kubeconfig"
     assert words[-3:] == [r"--ginkgo.focus=\[Conformance\]", "--ginkgo.skip=slow tests|$(id)", "--minStartupPods=0"]
 
 
@@ -295,8 +266,11 @@ def test_a_suite_says_how_far_it_is(
 ) -> None:
     """As it goes, in the log of the task."""
     caplog.set_level(logging.INFO)
-    cluster = {"cluster": "existing", "kubeconfig": str(e2e), "ready_seconds": 0}
-    carry_out("conformance_tests", tmp_path / "run" / "conformance_tests-1", **cluster, **suite(e2e))
+    cluster = tmp_path / "cluster"
+    cluster.mkdir()
+    (cluster / "kubeconfig").touch()
+    where = {"cluster_dir": str(cluster), "ready_seconds": 0, "look_seconds": 15}
+    carry_out("conformance_tests", tmp_path / "run" / "conformance_tests-1", **where, **suite(e2e))
 
     assert [record.message for record in caplog.records if " specs, " in record.message] == [
         "1 of 2 specs, 0 failed: PASSED [sig-apps] one",
@@ -304,16 +278,15 @@ def test_a_suite_says_how_far_it_is(
     ]
 
 
-def test_several_specs_at_once_need_ginkgo(run: Run, e2e: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_specs_at_once_need_ginkgo(run: Run, e2e: Path, kubectl: Path) -> None:
     """It starts the binary, so many times."""
     missing = run("", **suite(e2e, parallel=4))
-    ginkgo = cluster / "ginkgo"
+    ginkgo = kubectl / "ginkgo"
     ginkgo.write_text('#!/bin/sh\necho "$@" >>$REPORT_DIR/ginkgo\nshift 3\nexec $0-e2e "$@"\n', encoding="ascii")
     ginkgo.chmod(0o755)
-    (cluster / "ginkgo-e2e").symlink_to(e2e)
+    (kubectl / "ginkgo-e2e").symlink_to(e2e)
     result = run("", **suite(e2e, parallel=4))
-    reports = Path(result["artifacts"][-1]["path"]).parent
 
     assert missing["reason"] == "the conformance command ginkgo is not installed here"
     assert result["status"] == "SUCCESS"
-    assert (reports / "ginkgo").read_text(encoding="ascii").startswith(f"--nodes=4 {e2e} -- --kubeconfig=")
+    assert (reports(result) / "ginkgo").read_text(encoding="ascii").startswith(f"--nodes=4 {e2e} -- --kubeconfig=")

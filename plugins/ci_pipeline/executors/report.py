@@ -51,7 +51,10 @@ class ReportedTest(_Part):
 
 
 class Report(_Part):
-    """How a stage ended."""
+    """How a stage ended; with `again_in`, that it has not, and is to be looked at again in so many seconds.
+
+    `seconds` is the wall time of what the stage waits for, if that began before this playbook did.
+    """
 
     status: Status
     reason: Line = ""
@@ -60,6 +63,8 @@ class Report(_Part):
     artifacts: Annotated[list[ReportedArtifact], Field(max_length=1000)] = []
     tests: Annotated[list[ReportedTest], Field(max_length=50_000)] = []
     tool_seconds: Annotated[float, Field(ge=0)] = 0
+    again_in: Annotated[float, Field(ge=0, le=3600)] = 0
+    seconds: Annotated[float, Field(ge=0)] = 0
 
 
 def aborted(reason: str) -> Report:
@@ -91,7 +96,7 @@ def over_time(report: Report, *, seconds: float, limit: int) -> Report:
         seconds: the wall time it took.
         limit: its limit, `limits.seconds`.
     """
-    if seconds < limit or report.status in {Status.SUCCESS, Status.SKIPPED}:
+    if max(seconds, report.seconds) < limit or report.status in {Status.SUCCESS, Status.SKIPPED}:
         return report
     said = f"{ran_over(limit)}: {report.reason}" if report.reason else ran_over(limit)
     return report.model_copy(update={"status": Status.ABORTED, "fault": Fault.NONE, "reason": said[:4000]})
@@ -123,6 +128,9 @@ def _validated(data: bytes) -> Report:
         where = ".".join(str(part) for part in problem["loc"])
         msg = f"the stage's {REPORT_NAME} breaks the stage contract at {where or 'its top'}: {problem['msg']}"
         raise ExecutorError(msg) from error
+    if report.again_in and report.status is not Status.SUCCESS:
+        msg = f"the stage's {REPORT_NAME} breaks the stage contract at again_in: a stage that goes on has no status yet"
+        raise ExecutorError(msg)
     if report.status is Status.ABORTED:
         msg = f"the stage's {REPORT_NAME} breaks the stage contract at status: a stage cannot abort itself"
         raise ExecutorError(msg)
