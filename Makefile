@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-conformance chaos screenshots lint bench
+.PHONY: help setup demo demo-stop test kubernetes test-conformance chaos screenshots lint bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
@@ -23,6 +23,9 @@ test: setup ## lint and tests
 	$(MAKE) --no-print-directory lint || status=$$?; \
 	$(BIN)/pytest --numprocesses=2 --dist=load || status=$$?; \
 	exit $$status
+
+kubernetes: ## build Kubernetes' API server and its tests from Debian's sources, once: the demo's last stage runs on it
+	@scripts/kubernetes
 
 test-conformance: setup ## build a real Kubernetes API server, once, and run the conformance stage on it
 	@KUBERNETES_OF_THE_TESTS="$$(scripts/kubernetes)" && export KUBERNETES_OF_THE_TESTS && \

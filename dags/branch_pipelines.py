@@ -1,24 +1,28 @@
 """The pipeline: one DAG per branch of pipeline.toml, from a pushed change to a tested host.
 
-Read this first: every stage is one line. What a stage does is in `operators/` and `playbooks/`; who starts a run is in
+Read this first: every stage is one name. What a stage does is in `operators/` and `playbooks/`; who starts a run is in
 `ci_pipeline_trigger.py`. docs/architecture.md follows a change through all of it.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, TaskGroup
 
 from ci_pipeline import conf, revisions, settings
 from ci_pipeline.change import NAME, NAMESPACE
+from operators.await_cluster import AwaitClusterOperator
 from operators.build_package import BuildPackageOperator
 from operators.complete import CompleteOperator
 from operators.compose_ostree import ComposeOstreeOperator
+from operators.configure_cluster import ConfigureClusterOperator
 from operators.conformance_tests import ConformanceTestsOperator
 from operators.functional_tests import FunctionalTestsOperator
 from operators.generate_image import GenerateImageOperator
 from operators.integration_tests import IntegrationTestsOperator
+from operators.provision_hosts import ProvisionHostsOperator
 from operators.revision_timetable import RevisionTimetable
 from operators.smoke_test import SmokeTestOperator
+from operators.tear_down_cluster import TearDownClusterOperator
 
 TRIAGE = """
 ### One pushed change on `{branch}`, from the RPM to a tested host
@@ -33,14 +37,19 @@ red task, and the last line of its log. The task's links lead to its tool's log,
 | `compose_ostree` | the host could not be composed with this package | look for the dependency that is named |
 | `integration_tests` | the composed host did not boot, or its tests failed | the branch did not move; the packager's |
 | `generate_image`, `smoke_test` | the compose is good, its image is not | ours: clear the task to run it again |
+| `provision_hosts` | the image did not come up as hosts of a cluster | ours: the hosts' consoles are in its results |
+| `configure_cluster` | the cluster could not be installed on them | ours: the installer's log |
+| `await_cluster` | the cluster never became ready | ours: what is missing is in its note |
 | `conformance_tests` | the cluster on the image failed tests | see the failed tests in the results |
+| `tear_down_cluster` | the cluster could not be ended | ours: the reconciler ends what is left of it |
 | `complete` | the run could not be summed up | ours: look at the database, then clear the task |
 
 **Past revisions**: *Backfill* on this page runs every known revision of a range of dates that has not run yet. Such a
 run builds, composes and tests, and leaves the branch as it is: no promotion, no image.
 
 Skipped image, smoke and conformance tasks are normal: an image is made once per interval. The note of
-`generate_image` says when the next one is due. After an infrastructure fault, clear the red task: what follows
+`generate_image` says when the next one is due, that of `provision_hosts` why there is no cluster. Clearing one of the
+tasks of the cluster clears those that make it, too. After an infrastructure fault, clear the red task: what follows
 it runs again on the kept outputs. `ci-pipeline results --run RUN` shows every test.
 """
 
@@ -104,9 +113,10 @@ PARAMS = {
     "conformance": Param(
         conf.AS_CONFIGURED,
         type="string",
-        enum=[conf.AS_CONFIGURED, "never"],
+        enum=[conf.AS_CONFIGURED, "always", "with-image", "never"],
         title="Conformance tests",
-        description="whether the image, if there is one, gets a cluster and its tests",
+        description="a cluster and its tests on this run's image, if there is one (with-image), on the branch's newest "
+        "if there is none (always), or never",
     ),
 }
 
@@ -125,16 +135,22 @@ def branch_dag(branch: str, *, namespaces: list[str]) -> DAG:
         doc_md=TRIAGE.format(branch=branch),
         tags=["ci-pipeline", f"branch:{branch}", *(f"namespace:{name}" for name in namespaces)],
     ) as dag:
+        smoke_test = SmokeTestOperator()
+        complete = CompleteOperator().as_teardown()
         (
             BuildPackageOperator()
             >> FunctionalTestsOperator()
             >> ComposeOstreeOperator(pool=f"compose_{branch}")
             >> IntegrationTestsOperator()
             >> GenerateImageOperator(wanted="{{ params.generate_image }}")
-            >> SmokeTestOperator()
-            >> ConformanceTestsOperator()
-            >> CompleteOperator().as_teardown()
+            >> smoke_test
         )
+        with TaskGroup("conformance", prefix_group_id=False, tooltip="A cluster on the image, and its tests"):
+            hosts, cluster, ready = ProvisionHostsOperator(), ConfigureClusterOperator(), AwaitClusterOperator()
+            tests = ConformanceTestsOperator()
+            end = TearDownClusterOperator().as_teardown(setups=[hosts, cluster, ready])
+            smoke_test >> hosts >> cluster >> ready >> tests >> end
+        [tests, end] >> complete
     return dag
 
 

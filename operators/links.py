@@ -16,12 +16,15 @@ from airflow.sdk import BaseOperatorLink
 from ci_pipeline import addresses, settings, store
 from ci_pipeline.errors import CiPipelineError
 from ci_pipeline.store import runs
+from operators.await_cluster import AwaitClusterOperator
 from operators.build_package import BuildPackageOperator
 from operators.compose_ostree import ComposeOstreeOperator
+from operators.configure_cluster import ConfigureClusterOperator
 from operators.conformance_tests import ConformanceTestsOperator
 from operators.functional_tests import FunctionalTestsOperator
 from operators.generate_image import GenerateImageOperator
 from operators.integration_tests import IntegrationTestsOperator
+from operators.provision_hosts import ProvisionHostsOperator
 from operators.smoke_test import SmokeTestOperator
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ _STAGES: list[type[BaseOperator]] = [
     IntegrationTestsOperator,
     GenerateImageOperator,
     SmokeTestOperator,
+    ProvisionHostsOperator,
+    ConfigureClusterOperator,
+    AwaitClusterOperator,
     ConformanceTestsOperator,
 ]
 # Airflow asks for the links of a task one by one, in one request.

@@ -20,6 +20,7 @@ from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.store import runs
 from operators import callbacks, metrics
 from operators.run_of import adopt, run_of
+from sensors.look_again_trigger import LookAgainTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,24 +108,16 @@ class StageOperator(BaseOperator):
         if reason:
             raise AirflowSkipException(reason)
         workspace = requests.workspace_of(self.settings, run, self.stage, context["ti"].try_number)
-        self._finish(run, self._carry_out(run, workspace), context)
+        report = self.carry_out(run, workspace)
+        if report.again_in:
+            self.defer(trigger=LookAgainTrigger(seconds=report.again_in), method_name="execute")
+        self._finish(run, report, context)
 
     def wait_for_turn(self, context: Context) -> None:
         """Defer the task while the stage may not begin."""
 
-    def on_kill(self) -> None:
-        """End the playbook when the task is ended."""
-        self.stage_executor.cancel()
-
-    def _begin_or_skip(self, session: Session, context: Context) -> tuple[Run, str]:
-        """Return the run, and why there is nothing to do in it."""
-        run = self.begin(session, context)
-        reason = self.skip_reason(session, run, context)
-        if reason:
-            Journal(session, self.settings).skip_stage(run, self.stage, context["ti"].try_number, reason)
-        return run, reason
-
-    def _carry_out(self, run: Run, workspace: Path) -> Report:
+    def carry_out(self, run: Run, workspace: Path) -> Report:
+        """Run the stage's playbook in a folder of its own; whatever goes wrong is a report, too."""
         make = partial(requests.make, settings=self.settings, run=run, stage=self.stage, workspace=workspace)
         try:
             request = store.transact(make)
@@ -137,6 +130,18 @@ class StageOperator(BaseOperator):
             return infrastructure_failure(str(error))
         except OSError as error:
             return infrastructure_failure(sentence_of(error, workspace))
+
+    def on_kill(self) -> None:
+        """End the playbook when the task is ended."""
+        self.stage_executor.cancel()
+
+    def _begin_or_skip(self, session: Session, context: Context) -> tuple[Run, str]:
+        """Return the run, and why there is nothing to do in it."""
+        run = self.begin(session, context)
+        reason = self.skip_reason(session, run, context)
+        if reason:
+            Journal(session, self.settings).skip_stage(run, self.stage, context["ti"].try_number, reason)
+        return run, reason
 
     def _log_end(self, report: Report) -> None:
         """Make the last line of the task's log say what came out; above it, of a bad end, what the tools said last."""

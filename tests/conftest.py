@@ -13,6 +13,8 @@ for name in [name for name in os.environ if name.startswith(("CI_PIPELINE_", "AI
     del os.environ[name]
 _STATE = tempfile.TemporaryDirectory(prefix="ci-pipeline-tests-")
 os.environ["CI_PIPELINE_STATE"] = _STATE.name
+# Whether Kubernetes was built here must make no difference.
+os.environ["CI_PIPELINE_CONFORMANCE__CLUSTER"] = "none"
 os.environ["AIRFLOW_HOME"] = f"{_STATE.name}/airflow"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"

@@ -70,6 +70,9 @@ def pushed(repo: str = "greeter", *, rev: str = REV, branch: str = "f26", namesp
     return received({"agent": "packager", "commit": commit})
 
 
+EVENTS_OF_CONFORMANCE = [f"image.test.conformance.{what}" for what in ("queued", "running", "complete")]
+
+
 def report(stage: Stage, status: Status = Status.SUCCESS, reason: str = "", fault: Fault = Fault.NONE) -> Report:
     """Return a stage's report, with what it makes known when it is a success."""
     outputs = OUTPUTS.get(stage.name, {}) if status is Status.SUCCESS else {}

@@ -15,7 +15,7 @@ from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE
-from ci_pipeline.store import runs
+from ci_pipeline.store import leases, runs
 from ci_pipeline.store.tables import Run
 from tests.makers import new_run, play
 
@@ -184,3 +184,42 @@ def test_what_has_just_begun_is_left_alone(
 
     assert orphans.end_all(current) == []
     assert folding.poll() is None
+
+
+def cluster_of(settings: Settings, run: Run) -> Path:
+    """Return the folder of a run's cluster, with a console in it."""
+    folder = settings.state / "runs" / run.dag_id / run.run_id / "cluster"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "console.log").touch()
+    return folder
+
+
+IN_A_CLUSTER = pytest.mark.parametrize(
+    ("like", "kind"), [(like_a_playbook, "a program"), (like_a_machine, "a virtual machine")], ids=["suite", "machine"]
+)
+
+
+@IN_A_CLUSTER
+def test_what_works_in_a_cluster_without_a_lease_is_ended(
+    current: Settings, going_on: Run, start: Start, like: Callable[[Path], tuple[str, ...]], kind: str
+) -> None:
+    """Though its run goes on: whoever tore the cluster down has missed it."""
+    orphan = start(*like(cluster_of(current, going_on)))
+    said = orphans.end_all(current)
+    orphan.wait(timeout=10)
+
+    assert (going_on.run_id, f"ended process {orphan.pid}, {kind} that outlived its cluster") in said
+
+
+@IN_A_CLUSTER
+def test_a_cluster_outlives_the_stage_that_made_it(
+    current: Settings, over: Run, start: Start, like: Callable[[Path], tuple[str, ...]], kind: str
+) -> None:
+    """As long as its run holds the lease."""
+    with store.session() as session:
+        leases.acquire(session, name=leases.cluster_of("f26", current.conformance), run=over.id)
+    working = start(*like(cluster_of(current, over)))
+
+    assert orphans.end_all(current) == []
+    assert working.is_running()
+    assert working.status() != psutil.STATUS_ZOMBIE

@@ -17,6 +17,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.touch()
     monkeypatch.setenv("CI_PIPELINE_CONFIG", str(path))
     monkeypatch.setenv("CI_PIPELINE_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("CI_PIPELINE_CONFORMANCE__CLUSTER")
     return path
 
 
@@ -44,7 +45,7 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[package.greeter]\ngate = true", r"package.greeter.gate: unknown key; allowed here: gating, install"),
         ("[branches.f26]\nrelease='26'\ndist='fc26'", r"branches.f26.dist: .*pattern"),
         ("[branches.f26]\nrelease='26'", r"branches.f26.dist: Field required"),
-        ("[conformance]\ncluster='cloud'", r"conformance.cluster: .*'none' or 'existing'"),
+        ("[conformance]\ncluster='cloud'", r"conformance.cluster: .*'none', 'existing', 'k3s'"),
         ("[stages.build_package]\ntoolchain='x'", r"stages.build_package.toolchain: .*'local' or 'fedora'"),
         ("[image]\ninterval_hours=-1", r"image.interval_hours: .*greater than or equal to 0"),
         ("[retention]\nrun_days=0", r"retention.run_days: .*greater than 0"),

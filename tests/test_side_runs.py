@@ -98,11 +98,11 @@ def test_it_holds_the_branchs_composes_no_longer_than_its_own(current: Settings)
     run, other = side_run(), new_run("hostinfo")
     play(current, run, OK, OK)
     with store.session() as session:
-        leases.acquire(session, branch="f26", run=run.id)
-        held = leases.acquire(session, branch="f26", run=other.id)
+        leases.acquire(session, name=leases.compose_of("f26"), run=run.id)
+        held = leases.acquire(session, name=leases.compose_of("f26"), run=other.id)
     play(current, run, OK, first=2)
     with store.session() as session:
-        assert leases.acquire(session, branch="f26", run=other.id) is None
+        assert leases.acquire(session, name=leases.compose_of("f26"), run=other.id) is None
     assert held.id == run.id
 
 
@@ -111,10 +111,10 @@ def test_a_pushs_compose_is_held_until_its_tests_have_ended(current: Settings) -
     run, other = new_run(), side_run("hostinfo")
     play(current, run, OK, OK)
     with store.session() as session:
-        leases.acquire(session, branch="f26", run=run.id)
+        leases.acquire(session, name=leases.compose_of("f26"), run=run.id)
     play(current, run, OK, first=2)
     with store.session() as session:
-        assert leases.acquire(session, branch="f26", run=other.id).id == run.id
+        assert leases.acquire(session, name=leases.compose_of("f26"), run=other.id).id == run.id
 
 
 def test_a_push_of_a_revision_that_was_backfilled_is_run(current: Settings) -> None:

@@ -19,7 +19,7 @@ from ci_pipeline.store.runs import NO_TEST_GUIDANCE, dag_id_of
 
 AS_CONFIGURED: Final = "as configured"
 Gating = Literal["as configured", "gating", "opt-in"]
-Conformance = Literal["as configured", "never"]
+Conformance = Literal["as configured", "always", "with-image", "never"]
 TEST_GUIDANCE: Final = r"^[^\x00-\x1f\x7f]*$"
 _NAMESPACE: Final = "rpms"
 

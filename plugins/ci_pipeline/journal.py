@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from ci_pipeline import addresses, rules
+from ci_pipeline import addresses, conformance, rules
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
 from ci_pipeline.change import Change
@@ -24,10 +24,12 @@ from ci_pipeline.stages import (
     COMPLETE,
     CONFORMANCE_TESTS,
     GENERATE_IMAGE,
+    PROVISION_HOSTS,
     SMOKE_TEST,
     STAGES,
     Stage,
     after,
+    next_step,
 )
 from ci_pipeline.store import images, leases, outbox, runs
 from ci_pipeline.store.tables import Inbound, Run, StageResult
@@ -84,6 +86,9 @@ class Journal:
         run.status, run.ended_at = None, None
         if stage is BUILD_PACKAGE:
             run.pruned_at = None  # what it made is being made again
+        if stage is PROVISION_HOSTS and not result.outputs:
+            # Which image it is stays as it is, whatever else is generated meanwhile.
+            result.outputs = images.under_test(self._session, run)
         if not self._is_open(run, stage):
             self._announce_queued(run, stage)
             self._say_of(run, stage.running, Status.SUCCESS)
@@ -107,11 +112,9 @@ class Journal:
         if report.status is Status.SUCCESS:
             self._keep_image_state(run, stage)
         if rules.gives_lease_back(stage, report.status, final=final, promotes=Kind(run.kind).promotes):
-            leases.release(self._session, run=run.id)
-        if not final:
-            return
-        self._close(run, stage)
-        self._announce_next(run, stage, report.status)
+            leases.release(self._session, run=run.id, name=leases.compose_of(run.branch))
+        if final:
+            self._go_on(run, stage, report.status)
 
     def skip_stage(self, run: Run, stage: Stage, try_number: int, reason: str) -> None:
         """Write down that a stage and those after it have nothing to do. Nothing is said on the bus."""
@@ -188,13 +191,18 @@ class Journal:
         ):
             self._say_of(run, stage.queued, Status.SUCCESS)
 
-    def _announce_next(self, run: Run, stage: Stage, status: Status) -> None:
-        """Say that the next stage is queued, if it announces that and will be reached."""
+    def _go_on(self, run: Run, stage: Stage, status: Status) -> None:
+        """Say that a stage has ended, and that the next one is queued if it announces that and will be reached."""
+        goes_on = not rules.stops_the_run(stage, status, gating=runs.is_gating(run, self._settings))
+        if goes_on and next_step(stage):
+            return
+        self._close(run, stage)
         following = after(stage)
-        off = following is CONFORMANCE_TESTS and runs.no_conformance(run, cluster=self._settings.conformance.cluster)
-        gating = runs.is_gating(run, self._settings)
-        if following and not off and not rules.stops_the_run(stage, status, gating=gating):
+        if following and goes_on and not self._is_off(run, following):
             self._announce_queued(run, following)
+
+    def _is_off(self, run: Run, stage: Stage) -> bool:
+        return stage is PROVISION_HOSTS and bool(conformance.skip_reason(self._session, self._settings, run))
 
     def _keep_image_state(self, run: Run, stage: Stage) -> None:
         known = runs.outputs(self._session, run.id)
@@ -203,7 +211,7 @@ class Journal:
         elif stage is SMOKE_TEST:
             images.smoke_passed(self._session, run=run.id, name=known["image_name"])
         elif stage is CONFORMANCE_TESTS:
-            images.validated(self._session, run=run.id, name=known["image_name"])
+            images.validated(self._session, branch=run.branch, name=known["image_name"])
 
     def _mark_skipped(self, run: Run, stage: Stage, reason: str) -> None:
         rows = delete(StageResult).where(StageResult.run_id == run.id, StageResult.stage == stage.name)
@@ -214,10 +222,13 @@ class Journal:
         self._session.flush()
 
     def _close_tries(self, run: Run, reason: str = "", *, but: Stage | None = None) -> None:
-        """Abort the tries that are still open, and say what the world still waits for, of all stages `but` one."""
+        """Abort the tries that are still open, and say what the world still waits for, of all stages `but` one.
+
+        A step that ended well leaves open what the next one goes on with.
+        """
         for result in runs.newest_tries(self._session, run.id):
             stage = BY_NAME[result.stage]
-            if stage is but:
+            if stage is but or (but and stage.event == but.event and result.status is not None):
                 continue
             if result.status is None:
                 ended = aborted(reason or "the task was ended before it could report")

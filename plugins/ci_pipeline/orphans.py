@@ -1,4 +1,4 @@
-"""Processes that outlived their stage: found by the workspace on their command line, and ended.
+"""Processes that outlived their stage or cluster: found by the folder on their command line, and ended.
 
 Only programs a stage starts are looked at. Whoever reads a log there, or edits a file, is left alone.
 """
@@ -16,14 +16,16 @@ import psutil
 from ci_pipeline import process_table, store
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
-from ci_pipeline.store import runs
+from ci_pipeline.store import leases, runs
 
 # A stage that has just reported is still folding up.
 _FOLDING_UP_SECONDS: Final = 15
-_WORKSPACE: Final = r"/runs/(?P<dag>[^/]+)/(?P<run>[^/]+)/(?P<stage>[a-z_]+)-(?P<try>\d+)(?:/|$)"
+_WORKSPACE: Final = r"/runs/(?P<dag>[^/]+)/(?P<run>[^/]+)/(?:cluster|(?P<stage>[a-z_]+)-(?P<try>\d+))(?:/|$)"
 # Names of programs, as prefixes.
 _KINDS: Final = {"bwrap": "a sandbox", "qemu-system-": "a virtual machine"}
 _PLAYBOOK: Final = "a playbook"
+# What leads a group of processes there: a suite, a server.
+_IN_A_CLUSTER: Final = {_PLAYBOOK: "a program"}
 
 
 def end_all(settings: Settings) -> list[tuple[str, str]]:
@@ -36,7 +38,8 @@ def end_all(settings: Settings) -> list[tuple[str, str]]:
     for process, kind, workspace in _at_work(settings):
         run, stage = workspace["run"], workspace["stage"]
         if _is_over(workspace) and _end(process):
-            found.append((run, f"ended process {process.pid}, {kind} that outlived {stage}"))
+            what, home = (kind, stage) if stage else (_IN_A_CLUSTER.get(kind, kind), "its cluster")
+            found.append((run, f"ended process {process.pid}, {what} that outlived {home}"))
     return found
 
 
@@ -69,6 +72,8 @@ def _kind_of(process: psutil.Process, words: list[str]) -> str:
 def _is_over(workspace: re.Match[str]) -> bool:
     with store.session() as session:
         run = runs.find(session, workspace["dag"], workspace["run"])
+        if run is not None and workspace["stage"] is None:
+            return not leases.has_cluster(session, run=run.id)
         if run is None or workspace["stage"] not in BY_NAME:
             return True
         tries = {result.try_number: result for result in run.results if result.stage == workspace["stage"]}

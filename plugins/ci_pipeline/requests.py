@@ -12,7 +12,7 @@ from ci_pipeline.executors.base import Request
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings, StageSettings
-from ci_pipeline.stages import COMPOSE_OSTREE, CONFORMANCE_TESTS, INTEGRATION_TESTS, Stage
+from ci_pipeline.stages import COMPOSE_OSTREE, INTEGRATION_TESTS, PROVISION_HOSTS, Stage
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run, StageResult
 
@@ -24,7 +24,27 @@ _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "integration_tests": ("packages", "nvr", "compose_rev", "parent_rev"),
     "generate_image": ("compose_rev", "version"),
     "smoke_test": ("compose_rev", "image_name", "image_sha256"),
+    "provision_hosts": ("image_name", "image_sha256"),
+    "configure_cluster": ("cluster_hosts",),
+    "await_cluster": (),
     "conformance_tests": ("image_name",),
+}
+# What of the settings of the conformance tests each of their steps needs.
+_CHOSEN: Final[dict[str, set[str]]] = {
+    "provision_hosts": {"cluster", "internet"},
+    "configure_cluster": {"cluster", "kubeconfig", "k3s", "kubeadm", "openshift_ansible", "control_plane"},
+    "await_cluster": {"ready_seconds", "look_seconds"},
+    "conformance_tests": {
+        "ready_seconds",
+        "suite",
+        "command",
+        "program",
+        "focus",
+        "skip",
+        "parallel",
+        "arguments",
+        "look_seconds",
+    },
 }
 
 
@@ -47,17 +67,22 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         msg = f"{stage.name} needs what no earlier stage has made: {', '.join(missing)}; clear the stages before it"
         raise StoreError(msg)
     return {
-        **_common(settings, run, stage, workspace),
+        **common(settings, run, stage.name, workspace),
         **_places(settings, run),
         **{key: known[key] for key in _NEEDS[stage.name]},
         "install": install_list(session, settings, run),
-        **_suite(settings, stage),
+        **_cluster(settings, stage),
     }
 
 
 def workspace_of(settings: Settings, run: Run, stage: Stage, try_number: int) -> Path:
     """Return the folder of one try of a stage: `<state>/runs/<dag>/<run>/<stage>-<try>`."""
-    return settings.state / "runs" / run.dag_id / run.run_id / f"{stage.name}-{try_number}"
+    return folder_of(settings, run) / f"{stage.name}-{try_number}"
+
+
+def folder_of(settings: Settings, run: Run) -> Path:
+    """Return the folder of a run."""
+    return settings.state / "runs" / run.dag_id / run.run_id
 
 
 def install_list(session: Session, settings: Settings, run: Run) -> list[str]:
@@ -74,11 +99,12 @@ def install_list(session: Session, settings: Settings, run: Run) -> list[str]:
     return [*settings.compose.packages, *watched]
 
 
-def _common(settings: Settings, run: Run, stage: Stage, workspace: Path) -> dict[str, Any]:
-    how: StageSettings = getattr(settings.stages, stage.name)
+def common(settings: Settings, run: Run, name: str, workspace: Path) -> Request:
+    """Return what the request of every playbook has, `name` being the playbook's."""
+    how: StageSettings = getattr(settings.stages, name)
     branch = settings.branches[run.branch]
     return {
-        "stage": stage.name,
+        "stage": name,
         "run": run.run_id,
         "build_id": run.number,
         "package_namespace": run.namespace,
@@ -94,15 +120,17 @@ def _common(settings: Settings, run: Run, stage: Stage, workspace: Path) -> dict
         "dist": branch.dist,
         "dist_git_url": dist_git.url_of(settings, f"{run.namespace}/{run.repo}"),
         "lookaside_url": settings.dist_git.lookaside,
-        "limits": settings.stage_limits(stage.name).model_dump(),
+        "limits": settings.stage_limits(name).model_dump(),
         "artifacts": str(settings.artifacts.folder),
         "cache": str(settings.state / "cache"),
+        "cluster_dir": str(folder_of(settings, run) / "cluster"),
     }
 
 
-def _suite(settings: Settings, stage: Stage) -> dict[str, Any]:
-    """Return what is to be run on which cluster, for the stage that does."""
-    return settings.conformance.model_dump(exclude={"connection"}) if stage is CONFORMANCE_TESTS else {}
+def _cluster(settings: Settings, stage: Stage) -> dict[str, Any]:
+    """Return what is configured of the conformance tests, for the stage that needs it."""
+    chosen = settings.conformance.model_dump(include=_CHOSEN.get(stage.name, set()))
+    return {**chosen, "hosts_wanted": settings.conformance.hosts} if stage is PROVISION_HOSTS else chosen
 
 
 def _places(settings: Settings, run: Run) -> dict[str, str]:

@@ -40,6 +40,8 @@ CloneUrl = Annotated[str, AfterValidator(_clone_scheme)]
 Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 BindingKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*#-]+(\.[A-Za-z0-9_*#-]+)*$")]
 
+Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -136,20 +138,73 @@ class Image(_Section):
     interval_hours: float = Field(24, ge=0, description="an image is due when the last good one is older; 0: always")
 
 
-class Conformance(_Section):
-    """The cluster the conformance tests run on, and the suite."""
+class K3s(_Section):
+    """Cluster k3s: one binary."""
 
-    cluster: Literal["none", "existing"] = Field("none", description="none: skip the stage; existing: use kubeconfig")
-    kubeconfig: str = Field("", description="path of the kubeconfig of an existing cluster")
-    connection: str = Field("", description="id of an Airflow connection that has the kubeconfig instead of a path")
-    ready_seconds: float = Field(600, ge=0, description="time the cluster has to become ready; 0: take it as it is")
-    suite: Literal["command", "e2e"] = Field("command", description="who runs the tests: see docs/conformance.md")
+    program: str = Field("", description="cluster k3s: path or URL of the k3s binary")
+    sha256: Digest = Field("", description="cluster k3s: its checksum, in hex")
+    arguments: list[str] = Field([], description="cluster k3s: further arguments of `k3s server`")
+
+
+class Kubeadm(_Section):
+    """Cluster kubeadm: the image has kubeadm, kubelet and a container runtime."""
+
+    network: str = Field("", description="cluster kubeadm: path or URL of the manifest of the pod network")
+    network_sha256: Digest = Field("", description="cluster kubeadm: checksum of that manifest; a URL needs it")
+    arguments: list[str] = Field([], description="cluster kubeadm: further arguments of `kubeadm init`")
+
+
+class OpenshiftAnsible(_Section):
+    """Cluster openshift-ansible: the Atomic OpenShift Installer's playbooks."""
+
+    source: str = Field(
+        "https://github.com/openshift/openshift-ansible",
+        description="cluster openshift-ansible: git URL or path of the playbooks",
+    )
+    release: str = Field("openshift-ansible-3.9.33-1", description="cluster openshift-ansible: their tag or branch")
+    program: str = Field("", description="cluster openshift-ansible: an ansible-playbook of their time")
+    openshift_release: str = Field("v3.9", description="cluster openshift-ansible: the OpenShift release to install")
+    variables: dict[str, Any] = Field({}, description="cluster openshift-ansible: further variables of the inventory")
+
+
+class ControlPlane(_Section):
+    """Cluster control-plane: Kubernetes' API alone, without kubelets, on the builder. For the demo and for tests."""
+
+    programs: str = Field(
+        "~/.cache/ci-pipeline/kubernetes", description="cluster control-plane: folder `make kubernetes` has filled"
+    )
+
+
+class Conformance(_Section):
+    """When there are conformance tests, on which cluster, and the suite."""
+
+    when: Literal["always", "with-image", "never"] = Field(
+        "with-image", description="always: without a new image, on the branch's newest; with-image: on a new image only"
+    )
+    cluster: Literal["none", "existing", "k3s", "kubeadm", "openshift-ansible", "control-plane"] = Field(
+        "none", description="none: skip the tests; existing: use kubeconfig; else who installs one: docs/conformance.md"
+    )
+    hosts: int = Field(1, ge=1, le=10, description="hosts of an installed cluster; the first is the control plane")
+    internet: bool = Field(default=False, description="whether these hosts reach the internet")
+    kubeconfig: str = Field("", description="cluster existing: path of its kubeconfig")
+    connection: str = Field("", description="cluster existing: id of an Airflow connection with the kubeconfig instead")
+    ready_seconds: float = Field(600, ge=0, description="time a cluster has to become ready; 0: take it as it is")
+    suite: Literal["command", "e2e", "hydrophone", "openshift-tests"] = Field(
+        "command", description="who runs the tests: docs/conformance.md"
+    )
     command: list[str] = Field([], description="suite command: program and arguments that leave JUnit in $REPORT_DIR")
-    program: str = Field("", description="suite e2e: path of the binary; default: e2e.test on the builder's PATH")
-    focus: str = Field(r"\[Conformance\]", description="suite e2e: regular expression of the specs to run")
-    skip: str = Field("", description="suite e2e: regular expression of those not to run")
-    parallel: int = Field(1, ge=1, le=100, description="suite e2e: specs run side by side; more than one needs ginkgo")
-    arguments: list[str] = Field([], description="suite e2e: further arguments of the binary")
+    program: str = Field("", description="path of the suite's program; default: its usual name on the builder's PATH")
+    focus: str = Field(r"\[Conformance\]", description="regular expression of the specs to run")
+    skip: str = Field("", description="regular expression of those not to run")
+    parallel: int = Field(1, ge=1, le=100, description="specs run side by side; suite e2e needs ginkgo for it")
+    arguments: list[str] = Field([], description="further arguments of the suite's program")
+    look_seconds: float = Field(
+        15, ge=1, le=600, description="how often a waiting cluster or a running suite is looked at"
+    )
+    k3s: K3s = Field(default_factory=K3s)
+    kubeadm: Kubeadm = Field(default_factory=Kubeadm)
+    openshift_ansible: OpenshiftAnsible = Field(default_factory=OpenshiftAnsible)
+    control_plane: ControlPlane = Field(default_factory=ControlPlane)
 
 
 class ReconcilerSettings(_Section):
@@ -207,7 +262,11 @@ class Stages(_Section):
     integration_tests: StageSettings = Field(default_factory=StageSettings)
     generate_image: StageSettings = Field(default_factory=StageSettings)
     smoke_test: StageSettings = Field(default_factory=StageSettings)
+    provision_hosts: StageSettings = Field(default_factory=StageSettings)
+    configure_cluster: StageSettings = Field(default_factory=StageSettings)
+    await_cluster: StageSettings = Field(default_factory=StageSettings)
     conformance_tests: StageSettings = Field(default_factory=StageSettings)
+    tear_down_cluster: StageSettings = Field(default_factory=StageSettings)
 
 
 class Settings(BaseSettings):

@@ -1,6 +1,7 @@
 """The stages of the pipeline, in order, and the events each announces.
 
-Order: the seed's prose (integration tests before the image is generated). Events: the message contract.
+Order: the seed's prose (integration tests before the image is generated). Events: the message contract. The last four
+are steps of one thing to the world: it begins with the first of them, and ends with the last or with one that fails.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ COMPOSE_OSTREE: Final = Stage("compose_ostree", "compose")
 INTEGRATION_TESTS: Final = Stage("integration_tests", "compose.test.integration", announces_queued=True)
 GENERATE_IMAGE: Final = Stage("generate_image", "image")
 SMOKE_TEST: Final = Stage("smoke_test", "image.test.smoke")
+PROVISION_HOSTS: Final = Stage("provision_hosts", "image.test.conformance", announces_queued=True)
+CONFIGURE_CLUSTER: Final = Stage("configure_cluster", "image.test.conformance", announces_queued=True)
+AWAIT_CLUSTER: Final = Stage("await_cluster", "image.test.conformance", announces_queued=True)
 CONFORMANCE_TESTS: Final = Stage("conformance_tests", "image.test.conformance", announces_queued=True)
 
 STAGES: Final = (
@@ -46,9 +50,14 @@ STAGES: Final = (
     INTEGRATION_TESTS,
     GENERATE_IMAGE,
     SMOKE_TEST,
+    PROVISION_HOSTS,
+    CONFIGURE_CLUSTER,
+    AWAIT_CLUSTER,
     CONFORMANCE_TESTS,
 )
 BY_NAME: Final = {stage.name: stage for stage in STAGES}
+# By event, in order: the stages that announce it.
+STEPS: Final = {one.event: tuple(stage for stage in STAGES if stage.event == one.event) for one in STAGES}
 
 IGNORE: Final = "package.ignore"
 QUEUED: Final = "package.queued"
@@ -59,3 +68,9 @@ def after(stage: Stage) -> Stage | None:
     """Return the stage that follows, or None after the last."""
     position = STAGES.index(stage) + 1
     return STAGES[position] if position < len(STAGES) else None
+
+
+def next_step(stage: Stage) -> Stage | None:
+    """Return the stage that follows, if the two are steps of one thing to the world."""
+    following = after(stage)
+    return following if following and following.event == stage.event else None

@@ -1,6 +1,7 @@
 """The DAGs: what an operator sees in the Airflow UI."""
 
 import importlib.util
+import itertools
 from datetime import timedelta
 from types import ModuleType
 from typing import get_args
@@ -11,7 +12,7 @@ from airflow.sdk import DAG
 from ci_pipeline import settings
 from ci_pipeline.conf import Conf
 from ci_pipeline.journal import HOUSEKEEPING
-from ci_pipeline.stages import STAGES
+from ci_pipeline.stages import STAGES, STEPS
 from operators.stage import StageOperator
 
 
@@ -42,13 +43,33 @@ def test_every_branch_has_its_dag_and_there_is_one_trigger(dags: dict[str, DAG])
 
 
 def test_the_stages_come_in_the_order_of_the_design(dags: dict[str, DAG]) -> None:
-    """One line, and `complete` at its end."""
+    """One line, and `complete` at its end; before it the cluster is torn down."""
     dag = dags["ci-pipeline-f26"]
     names = [stage.name for stage in STAGES]
+    ends = {"tear_down_cluster", "complete"}
 
-    assert dag.task_ids == [*names, "complete"]
-    for name, following in zip([*names], [*names[1:], "complete"], strict=True):
-        assert dag.task_dict[name].downstream_task_ids == {following}
+    assert set(dag.task_ids) == {*names, *ends}
+    for name, following in itertools.pairwise(names):
+        assert dag.task_dict[name].downstream_task_ids - ends == {following}
+    assert dag.task_dict["conformance_tests"].downstream_task_ids == ends
+
+
+def test_the_cluster_is_torn_down_however_its_steps_ended(dags: dict[str, DAG]) -> None:
+    """It is the teardown of those that make it, so that clearing the tests makes a new one. `complete` waits for it."""
+    task = dags["ci-pipeline-f26"].task_dict["tear_down_cluster"]
+    setups = {"provision_hosts", "configure_cluster", "await_cluster"}
+
+    assert task.is_teardown
+    assert not task.on_failure_fail_dagrun
+    assert {one.task_id for one in task.upstream_list if one.is_setup} == setups
+    assert task.downstream_task_ids == {"complete"}
+
+
+def test_the_steps_of_the_cluster_are_one_group(dags: dict[str, DAG]) -> None:
+    """Each of them is seen, and all of them fold into one box."""
+    group = dags["ci-pipeline-f26"].task_group.get_child_by_label("conformance")
+
+    assert list(group.children) == [*(step.name for step in STEPS["image.test.conformance"]), "tear_down_cluster"]
 
 
 def test_every_stage_is_a_stage_operator_of_its_own(dags: dict[str, DAG]) -> None:

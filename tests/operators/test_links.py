@@ -72,7 +72,7 @@ def test_every_stage_shows_what_was_made_until_then(current: Settings) -> None:
     packages = {"Package repository": f"{folder}/repo/builds/{run.run_id}/"}
     compose = {"Compose": f"{folder}/ostree/"}
     image = {"Image": f"{folder}/images/fedora-atomic-26.1-9a4e37c459e67c7.qcow2"}
-    wanted = [packages] * 2 + [packages | compose] * 2 + [packages | compose | image] * 3
+    wanted = [packages] * 2 + [packages | compose] * 2 + [packages | compose | image] * 6
 
     assert [shown(run, stage) for stage in STAGES] == [ALWAYS | one for one in wanted]
 

@@ -1,14 +1,11 @@
 """The one way a stage is carried out."""
 
 import errno
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
 from ci_pipeline import settings, store
@@ -16,16 +13,16 @@ from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.report import aborted
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE, CONFORMANCE_TESTS, FUNCTIONAL_TESTS
+from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE, FUNCTIONAL_TESTS
 from ci_pipeline.store import kept, leases, outbox, runs
 from ci_pipeline.store.tables import Run
 from operators import callbacks
 from operators.build_package import BuildPackageOperator
 from operators.complete import CompleteOperator
 from operators.compose_ostree import ComposeOstreeOperator
-from operators.conformance_tests import ConformanceTestsOperator
 from operators.functional_tests import FunctionalTestsOperator
 from operators.generate_image import GenerateImageOperator
+from operators.provision_hosts import ProvisionHostsOperator
 from operators.run_of import adopt
 from tests.makers import REV, new_run, play, report
 
@@ -221,7 +218,7 @@ def test_a_stage_with_nothing_to_do_is_skipped_and_silent(
     run = new_run()
     play(current, run, OK, OK, OK, OK, OK, OK)
     before = events(run.run_id)
-    operator = ConformanceTestsOperator()
+    operator = ProvisionHostsOperator()
     of_run = context(operator, run_id=run.run_id)
     adopt(of_run)
     callbacks.announce_start(of_run)
@@ -229,7 +226,7 @@ def test_a_stage_with_nothing_to_do_is_skipped_and_silent(
     with pytest.raises(AirflowSkipException, match="no cluster"):
         operator.execute(of_run)
 
-    assert history(run.run_id)[-1][0::2] == ("conformance_tests", "SKIPPED")
+    assert [one[2] for one in history(run.run_id)[-4:]] == ["SKIPPED"] * 4
     assert events(run.run_id) == before
 
 
@@ -254,13 +251,13 @@ def test_a_compose_waits_for_the_one_before_without_a_worker(context: Callable[.
     for run in (first, second):
         play(current, run, OK, OK)
     with store.session() as session:
-        leases.acquire(session, branch="f26", run=first.id)
+        leases.acquire(session, name=leases.compose_of("f26"), run=first.id)
     operator = ComposeOstreeOperator()
 
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context(operator, run_id=second.run_id))
 
-    assert deferred.value.trigger.branch == "f26"
+    assert deferred.value.trigger.name == "compose f26"
     assert COMPOSE_OSTREE.running not in events(second.run_id)
 
 
@@ -336,73 +333,6 @@ def test_complete_of_a_run_without_a_change_has_nothing_to_say(context: Callable
         operator.execute(context(operator, rev="HEAD"))
 
 
-def test_a_task_can_name_its_cluster(
-    context: Callable[..., Any], carried_out: Callable[..., Any], current: Settings
-) -> None:
-    """Its argument wins over the settings, where there is none."""
-    run = new_run()
-    play(current, run, OK, OK, OK, OK, OK, OK)
-    operator = ConformanceTestsOperator(cluster="existing")
-    executor = carried_out(operator, report(CONFORMANCE_TESTS))
-    operator.execute(context(operator, run_id=run.run_id))
-
-    assert executor.request["cluster"] == "existing"
-    assert "image.test.conformance.complete" in events(run.run_id)
-
-
-@pytest.fixture
-def on_a_cluster(
-    context: Callable[..., Any], carried_out: Callable[..., Any], current: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
-    """Carry out the conformance tests with the kubeconfig of an Airflow connection; return the executor."""
-    monkeypatch.setenv("CI_PIPELINE_CONFORMANCE__CONNECTION", "the_cluster")
-    settings.current.cache_clear()
-
-    def carry(extra: dict[str, Any] | None, look: Callable[[Path], None] = lambda _: None) -> Any:
-        if extra is not None:
-            described = json.dumps({"conn_type": "kubernetes", "extra": extra})
-            monkeypatch.setenv("AIRFLOW_CONN_THE_CLUSTER", described)
-        run = new_run()
-        play(current, run, OK, OK, OK, OK, OK, OK)
-        operator = ConformanceTestsOperator(cluster="existing")
-        executor = carried_out(operator, report(CONFORMANCE_TESTS))
-        executor.look = lambda request: look(Path(request["kubeconfig"]))
-        operator.execute(context(operator, run_id=run.run_id))
-        return executor
-
-    return carry
-
-
-@pytest.mark.parametrize("kubeconfig", ["apiVersion: v1\n", {"apiVersion": "v1"}])
-def test_a_kubeconfig_comes_from_a_connection(on_a_cluster: Callable[..., Any], kubeconfig: object) -> None:
-    """It is there for our account alone while the playbook runs, and gone afterwards."""
-    seen = []
-    executor = on_a_cluster(
-        {"kube_config": kubeconfig},
-        lambda path: seen.append((path.stat().st_mode & 0o777, yaml.safe_load(path.read_text()))),
-    )
-
-    assert seen == [(0o600, {"apiVersion": "v1"})]
-    assert not Path(executor.request["kubeconfig"]).exists()
-
-
-@pytest.mark.parametrize(
-    ("extra", "reason"),
-    [
-        (None, "there is no Airflow connection the_cluster (conformance.connection)"),
-        ({"in_cluster": True}, "the Airflow connection the_cluster has no kubeconfig: its extra needs kube_config"),
-    ],
-)
-def test_a_connection_without_a_kubeconfig_is_the_infrastructures_fault(
-    on_a_cluster: Callable[..., Any], extra: dict[str, Any] | None, reason: str
-) -> None:
-    """The reason names it; it is tried again."""
-    with pytest.raises(AirflowException, match="the_cluster"):
-        on_a_cluster(extra)
-
-    assert history("f26/1")[-1] == ("conformance_tests", 1, "FAILURE", reason)
-
-
 @pytest.fixture
 def backfilled(context: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     """A context of a run that a backfill made: its partition key names the change, its conf nothing."""
@@ -470,4 +400,4 @@ def test_no_image_is_made_of_a_side_run_even_when_one_is_asked_for(
     with pytest.raises(AirflowSkipException, match="a backfill's compose is never promoted, so no image is made"):
         operator.execute(backfilled(operator))
 
-    assert [status for _, _, status, _ in history("backfill__1")] == [*["SUCCESS"] * 4, *["SKIPPED"] * 3]
+    assert [status for _, _, status, _ in history("backfill__1")] == [*["SUCCESS"] * 4, *["SKIPPED"] * 6]

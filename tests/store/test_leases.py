@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("database")
 def acquire(run: int, branch: str = "f26") -> str | None:
     """Try to take the lease; return who holds it instead, if somebody does."""
     with store.session() as session:
-        holder = leases.acquire(session, branch=branch, run=run)
+        holder = leases.acquire(session, name=leases.compose_of(branch), run=run)
         return holder and holder.run_id
 
 

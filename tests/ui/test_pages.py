@@ -333,7 +333,7 @@ def test_conformance_validates_an_image(client: TestClient, current: Settings) -
     """Its tests passed on a cluster on that image."""
     play(current, new_run(), *[Status.SUCCESS] * 6)
     before = main(client, "images").count("not validated")
-    play(current, new_run("hostinfo"), *[Status.SUCCESS] * 7)
+    play(current, new_run("hostinfo"), *[Status.SUCCESS] * 10)
 
     assert (before, main(client, "images").count("not validated")) == (1, 1)
 

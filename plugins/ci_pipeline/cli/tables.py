@@ -9,7 +9,8 @@ from rich.text import Text
 
 from ci_pipeline.cli.output import coloured, local_time, seconds, table
 from ci_pipeline.cli.views import ImageView, RunView, StageView
-from ci_pipeline.stages import STAGES
+from ci_pipeline.outcome import Status
+from ci_pipeline.stages import STAGES, STEPS, Stage
 from ci_pipeline.wording import size
 
 
@@ -33,10 +34,20 @@ def of_runs(views: Iterable[RunView]) -> Table:
 def of_stages(view: RunView) -> Table:
     """Return the stages of a run: those that have begun, and while it goes on also those to come."""
     known = {stage.stage: stage for stage in view.stages}
-    names = [stage.name for stage in STAGES if stage.name in known or view.status is None]
+    names = [
+        stage.name for stage in STAGES if (stage.name in known or view.status is None) and not _is_idle(known, stage)
+    ]
     rows = [_stage_row(known[name]) if name in known else (name, Text("-"), "", "", "") for name in names]
     return table(
         f"{view.change}, {view.kind}: {view.progress}", ("stage", "status", "seconds", "tools", "what came of it"), rows
+    )
+
+
+def _is_idle(known: dict[str, StageView], stage: Stage) -> bool:
+    """Tell whether a step had nothing to do because an earlier step of the same thing had nothing to do."""
+    steps = STEPS[stage.event]
+    return (
+        all(one.name in known and known[one.name].status == Status.SKIPPED for one in steps) and stage is not steps[0]
     )
 
 

@@ -1,17 +1,20 @@
 """The matrix: the newest change of every package, and all that goes on, with a cell per stage."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Self
 
 from sqlalchemy import CTE, Select, select, true, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from ci_pipeline import rules
 from ci_pipeline.change import Change
 from ci_pipeline.insight import verdict
 from ci_pipeline.insight.verdict import Facts, Verdict
+from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
+from ci_pipeline.stages import STEPS, Stage
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run, StageResult
 
@@ -65,6 +68,20 @@ class Row:
     def seconds(self) -> float:
         """Seconds from the change's arrival to its end, or until now."""
         return ((self.ended_at or datetime.now(UTC)) - self.created_at).total_seconds()
+
+    def cell(self, stage: Stage) -> Cell | None:
+        """Return the cell of all the steps that are one thing to the world, `stage` the last of them.
+
+        It is the first red one's, else the one's that began last; until the last step has ended it is running. Its time
+        is that of all of them.
+        """
+        steps = [self.cells[one.name] for one in STEPS[stage.event] if one.name in self.cells]
+        if not steps:
+            return None
+        red = (one for one in steps if one.status and not rules.is_fine(Status(one.status)))
+        shown = next(red, steps[-1])
+        goes_on = shown.status in {Status.SUCCESS, Status.SKIPPED} and shown.stage != stage.name
+        return replace(shown, started_at=steps[0].started_at, status=None if goes_on else shown.status)
 
     @classmethod
     def of(cls, run: Run, cells: dict[str, Cell], settings: Settings) -> Self:

@@ -15,8 +15,8 @@ from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, cha
 from ci_pipeline.insight.verdict import Facts
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import runs
-from ci_pipeline.store.tables import Artifact, ComposeLease, Inbound, Outbox, Run, StageResult, TestResult
+from ci_pipeline.store import leases, runs
+from ci_pipeline.store.tables import Artifact, Inbound, Outbox, Run, StageResult, TestResult
 
 # More than these are counted and not listed: a conformance run has thousands of tests.
 MOST_TESTS: Final = 500
@@ -179,8 +179,7 @@ def _said(session: Session, whose: Any) -> tuple[Said, ...]:
 
 
 def _lease_holder(session: Session, run: Run) -> str:
-    query = select(Run).join(ComposeLease, ComposeLease.run_id == Run.id).where(ComposeLease.branch == run.branch)
-    holder = session.scalar(query)
+    holder = leases.holder_of(session, leases.compose_of(run.branch))
     return f"{holder.branch}/{holder.number}" if holder and holder.id != run.id else ""
 
 

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from ci_pipeline.store.tables import Image
+from ci_pipeline.store.tables import Image, Run
 
 
 def record(session: Session, *, run: int, branch: str, outputs: dict[str, Any]) -> Image:
@@ -28,10 +28,27 @@ def smoke_passed(session: Session, *, run: int, name: str) -> None:
         image.smoke_passed_at = datetime.now(UTC)
 
 
-def validated(session: Session, *, run: int, name: str) -> None:
-    """Record that the conformance tests passed on a run's image."""
-    for image in session.scalars(select(Image).where(Image.run_id == run, Image.name == name)):
+def validated(session: Session, *, branch: str, name: str) -> None:
+    """Record that the conformance tests passed on an image."""
+    for image in session.scalars(select(Image).where(Image.branch == branch, Image.name == name)):
         image.validated_at = datetime.now(UTC)
+
+
+def under_test(session: Session, run: Run) -> dict[str, Any]:
+    """Return `image_name` and `image_sha256` of what a run's cluster is made of: its own, else the branch's newest."""
+    own = session.scalar(_good(run.branch).where(Image.run_id == run.id).limit(1))
+    image = own or newest_good(session, run.branch)
+    return {"image_name": image.name, "image_sha256": image.sha256} if image else {}
+
+
+def newest_good(session: Session, branch: str) -> Image | None:
+    """Return the branch's newest image that has booted, None when there is none or its file is gone."""
+    return session.scalar(_good(branch).limit(1))
+
+
+def _good(branch: str) -> Select[Image]:
+    good = select(Image).where(Image.branch == branch, Image.smoke_passed_at.is_not(None), Image.removed_at.is_(None))
+    return good.order_by(Image.smoke_passed_at.desc())
 
 
 def last_good(session: Session, branch: str) -> datetime | None:

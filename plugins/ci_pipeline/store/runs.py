@@ -126,13 +126,6 @@ def is_gating(run: Run, settings: Settings) -> bool:
     return settings.package_of(run.repo).gating if asked is None else asked == "gating"
 
 
-def no_conformance(run: Run, *, cluster: str) -> str:
-    """Return why a run has no conformance tests, or "" when it has them if there is an image."""
-    if run.options.get("conformance") == "never":
-        return "no conformance tests wanted: the run was triggered with conformance = never"
-    return 'no cluster: conformance.cluster = "none" in pipeline.toml' if cluster == "none" else ""
-
-
 def conf_of(run: Run) -> dict[str, str]:
     """Return the conf a run is fired with."""
     guidance = {} if run.test_guidance == NO_TEST_GUIDANCE else {"test_guidance": run.test_guidance}
@@ -264,7 +257,8 @@ def end_try(session: Session, run: int, stage: Stage, try_number: int, report: R
         msg = f"try {try_number} of {stage.name} may not report: it has ended, or try {newest} has taken its place"
         raise StoreError(msg)
     found.status, found.reason, found.fault = report.status, report.reason, report.fault
-    found.outputs, found.tool_seconds, found.ended_at = report.outputs, report.tool_seconds, datetime.now(UTC)
+    found.outputs, found.tool_seconds = {**found.outputs, **report.outputs}, report.tool_seconds
+    found.ended_at = datetime.now(UTC)
     found.tests = [TestResult(**test.model_dump()) for test in report.tests]
     found.artifacts = [Artifact(**artifact.model_dump()) for artifact in report.artifacts]
     session.flush()
@@ -297,4 +291,5 @@ def _try(session: Session, run: int, stage: Stage, try_number: int) -> StageResu
 
 def _says(row: StageResult, report: Report) -> bool:
     """Tell whether a try has reported exactly this: its first commit was answered to nobody."""
-    return (row.status, row.reason, row.outputs) == (report.status, report.reason, report.outputs)
+    outputs = {**row.outputs, **report.outputs}
+    return (row.status, row.reason, row.outputs) == (report.status, report.reason, outputs)

@@ -246,14 +246,12 @@ class Outbox(Base):
     run: Mapped[Run | None] = relationship(viewonly=True)
 
 
-class ComposeLease(Base):
-    """Who may compose on a branch, from its compose until its integration tests have ended.
+class Lease(Base):
+    """What one run at a time may have: `ci_pipeline.store.leases` has the names."""
 
-    Two runs between those points would both build on the same parent, and the second promotion would undo the first.
-    """
+    __tablename__ = "lease"
+    __table_args__ = (Index("lease_by_run", "run_id"),)
 
-    __tablename__ = "compose_lease"
-
-    branch: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
     acquired_at: Mapped[datetime] = mapped_column(server_default=func.now())

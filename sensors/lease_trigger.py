@@ -1,4 +1,4 @@
-"""Waits until a branch's compose lease is free."""
+"""Waits until a lease is free."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,23 +13,23 @@ from ci_pipeline.store import leases
 _POLL_SECONDS = 1.0
 
 
-class ComposeLeaseTrigger(BaseTrigger):
-    """Takes the compose lease of a branch for a run as soon as it is free.
+class LeaseTrigger(BaseTrigger):
+    """Takes a lease for a run as soon as it is free.
 
     Args:
-        branch: the branch.
+        name: the name of the lease.
         run: the run's row id.
     """
 
-    def __init__(self, *, branch: str, run: int) -> None:
-        """Keep whose lease to wait for."""
+    def __init__(self, *, name: str, run: int) -> None:
+        """Keep which lease to wait for, and for whom."""
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow
-        self.branch = branch
+        self.name = name
         self.run_row = run
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what the triggerer needs to make this trigger again."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"branch": self.branch, "run": self.run_row}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"name": self.name, "run": self.run_row}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event once the lease is held."""
@@ -38,5 +38,5 @@ class ComposeLeaseTrigger(BaseTrigger):
         yield TriggerEvent({})
 
     def _acquire(self) -> bool:
-        holder = store.transact(partial(leases.acquire, branch=self.branch, run=self.run_row))
+        holder = store.transact(partial(leases.acquire, name=self.name, run=self.run_row))
         return holder is None
