@@ -464,6 +464,19 @@ def test_the_newest_image_is_tested_in_a_run_without_one(clustered: Settings) ->
     assert named == validated == {tested.name}
 
 
+def test_a_mere_control_plane_validates_no_image(clustered: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the image runs in it."""
+    monkeypatch.setenv("CI_PIPELINE_CONFORMANCE__CLUSTER", "control-plane")
+    settings.current.cache_clear()
+    run = new_run()
+    play(settings.current(), run, *[OK] * 10)
+    with store.session() as session:
+        (image,) = images.listed(session)
+
+    assert of_conformance(run)[-1:] == [("complete", "SUCCESS")]
+    assert image.validated_at is None
+
+
 def test_the_end_of_a_run_gives_its_cluster_back(clustered: Settings) -> None:
     """Whatever tore it down, or did not."""
     run, next_run = new_run(), new_run(rev="1" * 40)

@@ -73,7 +73,7 @@ def _look(suite: Background, progress: Progress, limit: float) -> bool:
 
 def _ended(suite: Background, kept: Path, limit: float) -> Part:
     """Judge a suite that has ended, or end one whose time is over; what it left goes into the workspace."""
-    seconds, over_time = suite.seconds, suite.is_running()
+    told, over_time = {"seconds": suite.seconds, "tool_seconds": suite.seconds}, suite.is_running()
     suite.stop()
     code = suite.code
     shutil.rmtree(kept, ignore_errors=True)
@@ -84,10 +84,10 @@ def _ended(suite: Background, kept: Path, limit: float) -> Part:
             raise InfrastructureError(f"the conformance command was stopped after {limit:.0f} seconds")
         if code is None:
             raise InfrastructureError("the conformance command was killed before it could end")
-        return judge(code, reports) | {"artifacts": _artifacts(reports, suite.log), "seconds": seconds}
+        return judge(code, reports) | {"artifacts": _artifacts(reports, suite.log), **told}
     except StageError as error:
         error.part.setdefault("artifacts", _artifacts(reports, suite.log))
-        error.part["seconds"] = seconds
+        error.part |= told
         raise
 
 

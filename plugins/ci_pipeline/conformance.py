@@ -26,6 +26,11 @@ def skip_reason(session: Session, settings: Settings, run: Run) -> str:
     return _no_cluster(settings.conformance) or _no_image(session, run, wanted)
 
 
+def is_about_the_image(settings: Settings) -> bool:
+    """Tell whether what passes there says anything of the image: in a mere control plane nothing runs on it."""
+    return settings.conformance.cluster != "control-plane"
+
+
 def _no_cluster(configured: Conformance) -> str:
     if configured.cluster == "none":
         return 'no cluster: conformance.cluster = "none" in pipeline.toml'

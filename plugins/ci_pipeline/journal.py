@@ -210,7 +210,7 @@ class Journal:
             images.record(self._session, run=run.id, branch=run.branch, outputs=known)
         elif stage is SMOKE_TEST:
             images.smoke_passed(self._session, run=run.id, name=known["image_name"])
-        elif stage is CONFORMANCE_TESTS:
+        elif stage is CONFORMANCE_TESTS and conformance.is_about_the_image(self._settings):
             images.validated(self._session, branch=run.branch, name=known["image_name"])
 
     def _mark_skipped(self, run: Run, stage: Stage, reason: str) -> None:

@@ -199,7 +199,7 @@ class Conformance(_Section):
     parallel: int = Field(1, ge=1, le=100, description="specs run side by side; suite e2e needs ginkgo for it")
     arguments: list[str] = Field([], description="further arguments of the suite's program")
     look_seconds: float = Field(
-        15, ge=1, le=600, description="how often a waiting cluster or a running suite is looked at"
+        30, ge=1, le=600, description="seconds between two looks at a cluster that comes up, and at a suite that runs"
     )
     k3s: K3s = Field(default_factory=K3s)
     kubeadm: Kubeadm = Field(default_factory=Kubeadm)

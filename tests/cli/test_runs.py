@@ -14,7 +14,7 @@ from ci_pipeline.executors.report import Report
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import BUILD_PACKAGE, STAGES
+from ci_pipeline.stages import BUILD_PACKAGE, CONFIGURE_CLUSTER, PROVISION_HOSTS, STAGES
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run
 from tests.cli.conftest import Cli
@@ -99,6 +99,26 @@ def test_watch_goes_on_until_the_run_has_ended(cli: Cli, current: Settings) -> N
     told = [line.split()[1] for line in lines if line.endswith("running")]
     assert told == [f"{stage.name}:" for stage in STAGES]
     assert "SUCCESS" in lines[-2]
+
+
+def test_steps_that_had_nothing_to_do_are_one_line(cli: Cli, current: Settings) -> None:
+    """The first of them says why; what the others made is told in words."""
+    skipped, run = new_run("hostinfo"), new_run()
+    play(current, skipped, *[Status.SUCCESS] * 6)
+    with store.session() as session:
+        Journal(session, current).skip_stage(runs.locked(session, skipped.id), PROVISION_HOSTS, 1, "no cluster")
+    end(current, skipped)
+    play(current, run, *[Status.SUCCESS] * 7)
+    versions = {"cluster_versions": {"k3s": "v1.30.4"}}
+    with store.session() as session:
+        journal, row = Journal(session, current), runs.locked(session, run.id)
+        journal.begin_stage(row, CONFIGURE_CLUSTER, 1)
+        journal.finish_stage(row, CONFIGURE_CLUSTER, 1, Report(status=Status.SUCCESS, outputs=versions), final=True)
+    told = [cli("results", "--run", one.run_id).stdout for one in (skipped, run)]
+
+    assert told[0].count("no cluster") == 1
+    assert "configure_cluster" not in told[0]
+    assert "k3s v1.30.4" in told[1]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Display(OnTerminal):
     def update(self, view: RunView) -> None:
         """Show the run as it is now."""
         if not self._draw(tables.of_stages(view)):
-            for stage in view.stages:
+            for stage in tables.begun(view):
                 self._tell(stage)
 
     def _tell(self, stage: StageView) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from ci_pipeline.cli.output import coloured, local_time, seconds, table
 from ci_pipeline.cli.views import ImageView, RunView, StageView
 from ci_pipeline.outcome import Status
-from ci_pipeline.stages import STAGES, STEPS, Stage
+from ci_pipeline.stages import BY_NAME, STAGES, STEPS, Stage
 from ci_pipeline.wording import size
 
 
@@ -33,18 +33,22 @@ def of_runs(views: Iterable[RunView]) -> Table:
 
 def of_stages(view: RunView) -> Table:
     """Return the stages of a run: those that have begun, and while it goes on also those to come."""
-    known = {stage.stage: stage for stage in view.stages}
-    names = [
-        stage.name for stage in STAGES if (stage.name in known or view.status is None) and not _is_idle(known, stage)
-    ]
+    known = {stage.stage: stage for stage in begun(view)}
+    idle = {stage.stage for stage in view.stages} - set(known)
+    names = [stage.name for stage in STAGES if stage.name in known or (view.status is None and stage.name not in idle)]
     rows = [_stage_row(known[name]) if name in known else (name, Text("-"), "", "", "") for name in names]
     return table(
         f"{view.change}, {view.kind}: {view.progress}", ("stage", "status", "seconds", "tools", "what came of it"), rows
     )
 
 
+def begun(view: RunView) -> list[StageView]:
+    """Return the stages that have begun; of steps that had nothing to do, only the first, which says why."""
+    known = {stage.stage: stage for stage in view.stages}
+    return [stage for stage in view.stages if not _is_idle(known, BY_NAME[stage.stage])]
+
+
 def _is_idle(known: dict[str, StageView], stage: Stage) -> bool:
-    """Tell whether a step had nothing to do because an earlier step of the same thing had nothing to do."""
     steps = STEPS[stage.event]
     return (
         all(one.name in known and known[one.name].status == Status.SKIPPED for one in steps) and stage is not steps[0]
@@ -135,12 +139,22 @@ def _booted(outputs: dict[str, Any]) -> str:
     return f"booted {outputs.get('booted_rev', '')[:12]}{took}"
 
 
+def _versions(outputs: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in outputs.get("cluster_versions", {}).items())
+
+
+def _version(outputs: dict[str, Any]) -> str:
+    return str(outputs.get("cluster_version", ""))
+
+
 _OUTPUT_WORDS = {
     "build_package": lambda outputs: str(outputs.get("nvr", "")),
     "compose_ostree": _composed,
     "integration_tests": _booted,
     "generate_image": _image,
     "smoke_test": _booted,
+    "configure_cluster": _versions,
+    "await_cluster": _version,
 }
 
 

@@ -29,8 +29,10 @@ def smoke_passed(session: Session, *, run: int, name: str) -> None:
 
 
 def validated(session: Session, *, branch: str, name: str) -> None:
-    """Record that the conformance tests passed on an image."""
-    for image in session.scalars(select(Image).where(Image.branch == branch, Image.name == name)):
+    """Record that the conformance tests passed on an image, the newest of that name."""
+    named = select(Image).where(Image.branch == branch, Image.name == name)
+    image = session.scalar(named.order_by(Image.id.desc()).limit(1))
+    if image is not None:
         image.validated_at = datetime.now(UTC)
 
 
