@@ -54,7 +54,7 @@ class StageOperator(BaseOperator):
 
     def __init__(self, *, extra_vars: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Take the stage's name as task id and its retries from the settings."""
-        how = getattr(settings.current().stages, self.stage.name)
+        how = settings.current().stage(self.stage.name)
         kwargs.setdefault("task_id", self.stage.name)
         kwargs.setdefault("retries", how.retries)
         kwargs.setdefault("retry_delay", timedelta(seconds=20))

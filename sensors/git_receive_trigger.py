@@ -15,6 +15,7 @@ from ci_pipeline.bus.consumer import Batch, Consumer
 from ci_pipeline.errors import BusUnreachable, CiPipelineError, DatabaseUnreachable
 from ci_pipeline.intake import Intake
 from ci_pipeline.patience import say_why
+from ci_pipeline.sections import Bus
 from ci_pipeline.store.ledger import Received
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class GitReceiveTrigger(BaseTrigger):
         await missed.looked_for()
         yield TriggerEvent({"messages": messages})
 
-    async def _listen(self, bus: settings.Bus, intake: Intake, missed: "_Missed") -> int:
+    async def _listen(self, bus: Bus, intake: Intake, missed: "_Missed") -> int:
         end, messages = time.monotonic() + self.rotate_after, 0
         async with _connected(bus) as consumer:
             missed.connected(consumer.backlog)
@@ -124,7 +125,7 @@ def _received(batch: Batch) -> list[Received]:
 
 
 @asynccontextmanager
-async def _connected(bus: settings.Bus) -> AsyncIterator[Consumer]:
+async def _connected(bus: Bus) -> AsyncIterator[Consumer]:
     """Connect, however long the broker is away."""
     consumer = Consumer(bus.url.get_secret_value(), bus.exchange, bus.queue, bus.bindings, bus.prefetch)
     async with AsyncExitStack() as stack:

@@ -8,7 +8,7 @@ import pytest
 
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.errors import AirflowRefused, AirflowUnreachable
-from ci_pipeline.settings import Airflow
+from ci_pipeline.sections import Airflow
 
 
 def api(answer: Callable[[httpx.Request], httpx.Response]) -> AirflowApi:

@@ -6,7 +6,7 @@ from typing import get_origin
 import pytest
 from pydantic import BaseModel
 
-from ci_pipeline import settings
+from ci_pipeline import sections, settings
 from ci_pipeline.errors import SettingsError
 
 
@@ -45,6 +45,11 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[package.greeter]\ngate = true", r"package.greeter.gate: unknown key; allowed here: gating, install"),
         ("[branches.f26]\nrelease='26'\ndist='fc26'", r"branches.f26.dist: .*pattern"),
         ("[branches.f26]\nrelease='26'", r"branches.f26.dist: Field required"),
+        ("[[quarantine]]\ntest='['\ntracker='https://b/1'\nuntil=2027-01-31", r"quarantine.0.test: .*no regular expr"),
+        ("[[quarantine]]\nname='x'", r"quarantine.0.name: unknown key; allowed here: branches, test, tracker, until"),
+        ("[[quarantine]]\ntest='x'\nuntil=2027-01-31", r"quarantine.0.tracker: Field required"),
+        ("[[quarantine]]\ntest='x'\ntracker='https://b/1'", r"quarantine.0.until: Field required"),
+        ("[[quarantine]]\ntest='x'\ntracker='later'\nuntil=2027-01-31", r"quarantine.0.tracker: .*pattern"),
         ("[conformance]\ncluster='cloud'", r"conformance.cluster: .*'none', 'existing', 'k3s'"),
         ("[stages.build_package]\ntoolchain='x'", r"stages.build_package.toolchain: .*'local' or 'fedora'"),
         ("[image]\ninterval_hours=-1", r"image.interval_hours: .*greater than or equal to 0"),
@@ -108,7 +113,7 @@ def test_the_shipped_file_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_shipped_file_keeps_what_the_defaults_keep() -> None:
     """Its comments explain the defaults."""
-    assert settings.load().retention == settings.Retention()
+    assert settings.load().retention == sections.Retention()
 
 
 def test_every_key_is_documented() -> None:

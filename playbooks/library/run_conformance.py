@@ -12,14 +12,17 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_background import Background
 from ansible.module_utils.ci_cluster import use_programs_of
 from ansible.module_utils.ci_junit import Junit, read_junit
 from ansible.module_utils.ci_progress import PROGRESS_NAME, Progress
-from ansible.module_utils.ci_results import regular_files, verdict
+from ansible.module_utils.ci_results import Rule, regular_files, verdict
 from ansible.module_utils.ci_stage import InfrastructureError, Part, StageError, clean, run_module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ARGUMENTS: Final[dict[str, Any]] = {
     "command": {"type": "list", "elements": "str", "default": []},
@@ -27,6 +30,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "cluster_dir": {"type": "path", "required": True},
     "workspace": {"type": "path", "required": True},
     "look_seconds": {"type": "float", "required": True},
+    "quarantine": {"type": "list", "elements": "dict", "default": []},
     "limits": {"type": "dict", "required": True},
 }
 LOG_NAME: Final = "conformance.log"
@@ -46,7 +50,7 @@ def run_conformance(params: dict[str, Any]) -> Part:
     goes_on = _look(suite, Progress(suite.log, workspace / PROGRESS_NAME), float(params["limits"]["seconds"]))
     if goes_on:
         return {"again_in": params["look_seconds"], "seconds": suite.seconds}
-    return _ended(suite, workspace / "suite", float(params["limits"]["seconds"]))
+    return _ended(suite, workspace / "suite", params)
 
 
 def _start(suite: Background, params: dict[str, Any], kubeconfig: Path) -> None:
@@ -71,7 +75,7 @@ def _look(suite: Background, progress: Progress, limit: float) -> bool:
     return suite.is_running() and suite.seconds < limit
 
 
-def _ended(suite: Background, kept: Path, limit: float) -> Part:
+def _ended(suite: Background, kept: Path, params: dict[str, Any]) -> Part:
     """Judge a suite that has ended, or end one whose time is over; what it left goes into the workspace."""
     told, over_time = {"seconds": suite.seconds, "tool_seconds": suite.seconds}, suite.is_running()
     suite.stop()
@@ -81,17 +85,18 @@ def _ended(suite: Background, kept: Path, limit: float) -> Part:
     suite, reports = Background(kept, LOG_NAME), kept / REPORTS_NAME
     try:
         if over_time:
+            limit = params["limits"]["seconds"]
             raise InfrastructureError(f"the conformance command was stopped after {limit:.0f} seconds")
         if code is None:
             raise InfrastructureError("the conformance command was killed before it could end")
-        return judge(code, reports) | {"artifacts": _artifacts(reports, suite.log), **told}
+        return judge(code, reports, params["quarantine"]) | {"artifacts": _artifacts(reports, suite.log), **told}
     except StageError as error:
         error.part.setdefault("artifacts", _artifacts(reports, suite.log))
         error.part |= told
         raise
 
 
-def judge(code: int, reports: Path) -> Part:
+def judge(code: int, reports: Path, quarantine: Sequence[Rule]) -> Part:
     """Return the verdict of the reports and the exit code.
 
     Raises InfrastructureError unless both together make sense as a test run.
@@ -100,13 +105,13 @@ def judge(code: int, reports: Path) -> Part:
     if not files:
         raise InfrastructureError(f"the conformance command (exit code {code}) left no JUnit file in REPORT_DIR")
     reports_read = [_read(path) for path in files]
-    part = verdict([test for one in reports_read for test in one.tests], "conformance")
+    part = verdict([test for one in reports_read for test in one.tests], "conformance", quarantine)
     part["outputs"]["skipped"] = sum(one.skipped for one in reports_read)
     if claims := [one.claim for one in reports_read if one.claim]:
         raise InfrastructureError(f"conformance did not run as it should: {claims[0]}", part)
     if part["outputs"]["total"] == 0:
         raise InfrastructureError("no conformance test was executed: all were skipped or there were none", part)
-    if code != 0 and part["status"] == "SUCCESS":
+    if code != 0 and part["status"] == "SUCCESS" and "quarantined" not in part["outputs"]:
         raise InfrastructureError(f"the conformance command ended with exit code {code} although no test failed", part)
     return part
 

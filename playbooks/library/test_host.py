@@ -33,6 +33,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "package_repo": {"type": "path", "required": True},
     "accelerator": {"type": "str", "choices": list(ACCELERATORS), "default": "tcg"},
     "workspace": {"type": "path", "required": True},
+    "quarantine": {"type": "list", "elements": "dict", "default": []},
     "limits": {"type": "dict", "required": True},
 }
 
@@ -71,7 +72,7 @@ def _examine(ssh: Ssh, params: dict[str, Any], workspace: Path) -> Part:
     tests = check_host(ssh, params["compose_rev"])
     tests += [check_package(ssh, nevra, composed, files) for nevra, files in wanted.items()]
     tests += run_atomic(Path(params["source"]), ssh.key, ssh.port, workspace, params["limits"], params["roles"])
-    part = verdict(tests, "integration")
+    part = verdict(tests, "integration", params["quarantine"])
     del part["outputs"]["skipped"]
     part["outputs"] |= {"booted_rev": _booted(ssh), "promoted": False}
     return part

@@ -6,6 +6,7 @@ All of it is hostile until read: only regular files count, none larger than a li
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,10 @@ from ansible.module_utils.ci_stage import PackageError, Part, clean, some
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# A rule of the quarantine: `test`, `tracker`, `until`, `expired`.
+Rule = dict[str, Any]
+
+QUARANTINED: Final = "quarantined"
 _FILES_LIMIT: Final = 200
 _YAML_LIMIT: Final = 1 << 20
 _OUTCOMES: Final = {
@@ -86,13 +91,44 @@ def _last_words(folder: Path, logs: Sequence[object]) -> str:
     return ""
 
 
-def verdict(tests: Sequence[Test], what: str) -> Part:
-    """Return status, reason, tests and the outputs total, failed and skipped; `what` names the kind of tests."""
+def verdict(tests: Sequence[Test], what: str, quarantine: Sequence[Rule] = ()) -> Part:
+    """Return status, reason, tests and the outputs total, failed and skipped; `what` names the kind of tests.
+
+    A failing test that a rule of the quarantine names does not count, unless the rule has `expired`: its outcome is
+    `quarantined`, and there is an output of that name. Rules are those of the request.
+    """
+    judged, told = [], []
+    for test in tests:
+        rule = _rule_of(test, quarantine)
+        judged.append(test if rule is None else _under(rule, test))
+        if rule and rule["expired"]:
+            told.append(f"the quarantine of {test['name']} ended on {rule['until']}: {rule['tracker']}")
+    return _sum_up(judged, what, told)
+
+
+def _rule_of(test: Test, quarantine: Sequence[Rule]) -> Rule | None:
+    if test["outcome"] not in BAD:
+        return None
+    return next((rule for rule in quarantine if re.fullmatch(rule["test"], test["name"])), None)
+
+
+def _under(rule: Rule, test: Test) -> Test:
+    if rule["expired"]:
+        return test
+    return test | {"outcome": QUARANTINED, "message": clean(f"{rule['tracker']}: {test['message']}", 2000)}
+
+
+def _sum_up(tests: list[Test], what: str, told: list[str]) -> Part:
     bad = [test["name"] for test in tests if test["outcome"] in BAD]
+    known = [test["name"] for test in tests if test["outcome"] == QUARANTINED]
     skipped = sum(test["outcome"] == "skipped" for test in tests)
     total = len(tests) - skipped
-    part: Part = {"outputs": {"total": total, "failed": len(bad), "skipped": skipped}, "tests": list(tests)}
+    outputs = {"total": total, "failed": len(bad), "skipped": skipped}
+    part: Part = {"outputs": outputs | ({"quarantined": len(known)} if known else {}), "tests": tests}
+    if known:
+        told.append(f"{len(known)} that failed {'is' if len(known) == 1 else 'are'} quarantined: {some(known)}")
     if not bad:
-        return part | {"status": "SUCCESS", "reason": ""}
+        return part | {"status": "SUCCESS", "reason": "; ".join(told)}
     noun = "test" if total == 1 else "tests"
-    return part | {"status": "UNSTABLE", "reason": f"{len(bad)} of {total} {what} {noun} failed: {some(bad)}"}
+    failed = f"{len(bad)} of {total} {what} {noun} failed: {some(bad)}"
+    return part | {"status": "UNSTABLE", "reason": "; ".join([failed, *told])}

@@ -13,7 +13,7 @@ from ci_pipeline.errors import AirflowRefused, AirflowUnreachable
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ci_pipeline.settings import Airflow
+    from ci_pipeline.sections import Airflow
 
 _PAGE: Final = 100
 _CREATED_OR_THERE: Final = (200, 409)

@@ -23,7 +23,7 @@ class Fault(StrEnum):
 
 
 class TestOutcome(StrEnum):
-    """The outcome of one test case."""
+    """The outcome of one test case. QUARANTINED: it failed, and was known to (`[[quarantine]]`)."""
 
     __test__ = False
 
@@ -31,6 +31,7 @@ class TestOutcome(StrEnum):
     FAILED = "failed"
     ERROR = "error"
     SKIPPED = "skipped"
+    QUARANTINED = "quarantined"
 
 
 # Worst last. A run is as bad as the worst of its stages; a skipped stage says nothing about the change.

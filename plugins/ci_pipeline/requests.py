@@ -1,5 +1,6 @@
 """Makes the request of a stage: what docs/stage-contract.md says, from the settings and what is known of the run."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +12,19 @@ from ci_pipeline.errors import StageEnded, StoreError
 from ci_pipeline.executors.base import Request
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
-from ci_pipeline.settings import Settings, StageSettings
-from ci_pipeline.stages import COMPOSE_OSTREE, INTEGRATION_TESTS, PROVISION_HOSTS, Stage
+from ci_pipeline.settings import Settings
+from ci_pipeline.stages import (
+    COMPOSE_OSTREE,
+    CONFORMANCE_TESTS,
+    FUNCTIONAL_TESTS,
+    INTEGRATION_TESTS,
+    PROVISION_HOSTS,
+    Stage,
+)
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run, StageResult
 
+_TESTING: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS, CONFORMANCE_TESTS)
 # What of the earlier stages' outputs each stage needs.
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "build_package": (),
@@ -72,7 +81,17 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         **{key: known[key] for key in _NEEDS[stage.name]},
         "install": install_list(session, settings, run),
         **_cluster(settings, stage),
+        **({"quarantine": quarantine(settings, run)} if stage in _TESTING else {}),
     }
+
+
+def quarantine(settings: Settings, run: Run) -> list[dict[str, Any]]:
+    """Return the tests that are known to fail on a run's branch, and whether their time is over."""
+    today = datetime.now(UTC).date()
+    return [
+        {"test": one.test, "tracker": one.tracker, "until": one.until.isoformat(), "expired": today > one.until}
+        for one in settings.quarantined(run.branch)
+    ]
 
 
 def workspace_of(settings: Settings, run: Run, stage: Stage, try_number: int) -> Path:
@@ -101,8 +120,7 @@ def install_list(session: Session, settings: Settings, run: Run) -> list[str]:
 
 def common(settings: Settings, run: Run, name: str, workspace: Path) -> Request:
     """Return what the request of every playbook has, `name` being the playbook's."""
-    how: StageSettings = getattr(settings.stages, name)
-    branch = settings.branches[run.branch]
+    how, branch = settings.stage(name), settings.branches[run.branch]
     return {
         "stage": name,
         "run": run.run_id,

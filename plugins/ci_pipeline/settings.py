@@ -6,13 +6,12 @@ wrong value is a SettingsError that names the key and what is allowed. docs/sett
 """
 
 import os
-import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_origin
+from typing import Any, Final, Literal, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -21,252 +20,31 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ci_pipeline.change import Name, Namespace
+from ci_pipeline.change import Name
 from ci_pipeline.errors import SettingsError
+from ci_pipeline.sections import (
+    Airflow,
+    Artifacts,
+    Branch,
+    Bus,
+    Compose,
+    Conformance,
+    Database,
+    DistGit,
+    Image,
+    Limits,
+    Package,
+    Packages,
+    Quarantine,
+    Reconciler,
+    Retention,
+    Stages,
+    StageSettings,
+)
 
 CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
 STATE_VARIABLE: Final = "CI_PIPELINE_STATE"
 STACK_ENV: Final = "stack.env"
-
-
-def _clone_scheme(value: str) -> str:
-    if not re.match(r"^(https?|ssh|git|file)://", value):
-        msg = "must start with https://, http://, ssh://, git:// or file://"
-        raise ValueError(msg)
-    return value.rstrip("/")
-
-
-CloneUrl = Annotated[str, AfterValidator(_clone_scheme)]
-Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
-BindingKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*#-]+(\.[A-Za-z0-9_*#-]+)*$")]
-
-Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Bus(_Section):
-    """The message bus."""
-
-    url: SecretStr = Field(SecretStr("amqp://127.0.0.1:5672/%2F"), description="AMQP URL of the broker")
-    exchange: str = Field("amq.topic", description="topic exchange that carries what comes in and what goes out")
-    queue: str = Field("ci-pipeline", description="our durable queue")
-    bindings: list[BindingKey] = Field(
-        ["*.*.*.git.receive", "#.pagure.git.receive", "#.forgejo.push"],
-        description="topics the queue is bound to",
-    )
-    topic_prefix: Topic = Field("org.centos.prod", description="topics we publish start with this")
-    prefetch: int = Field(200, ge=1, le=5000, description="messages held unacknowledged at most")
-    publish_timeout: float = Field(15, gt=0, description="seconds to wait for the broker's confirm")
-
-
-class Database(_Section):
-    """Our own database (not Airflow's)."""
-
-    url: SecretStr = Field(
-        SecretStr("postgresql+psycopg2:///ci_pipeline"),
-        description="SQLAlchemy URL of a PostgreSQL database",
-    )
-    patience_seconds: float = Field(600, ge=0, description="how long a task waits for a database that is away")
-
-
-class Artifacts(_Section):
-    """Where RPMs, composes and images are kept, and the address they are served at."""
-
-    folder: Path = Field(Path(".ci-pipeline/artifacts"), description="folder; relative to the project")
-    url: str = Field("http://127.0.0.1:8000", description="its public address")
-
-
-class DistGit(_Section):
-    """Where packages live."""
-
-    url: CloneUrl = Field("https://src.fedoraproject.org", description="clones come from URL/NAMESPACE/REPO.git")
-    lookaside: str = Field("", description="look-aside cache: an http(s) or file URL; empty: none")
-    catch_up: bool = Field(
-        default=True,
-        description="look for pushes nobody heard of when listening begins, and after the bus was away",
-    )
-
-
-class Airflow(_Section):
-    """Airflow's REST API, by which changes are fired."""
-
-    url: str = Field("http://127.0.0.1:8080", description="base URL of the api-server")
-    username: str = Field("admin", description="account that may trigger DAGs")
-    password: SecretStr = Field(SecretStr(""), description="its password; from the environment only")
-    logs: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(
-        "",
-        description="absolute path of its task logs; empty: they are not ours to tidy up",
-    )
-
-
-class Packages(_Section):
-    """Which packages are watched."""
-
-    namespaces: list[Namespace] = Field(["rpms"], description="dist-git namespaces that are watched")
-    monitored: list[Name] = Field([], description="names of the watched packages: those the host is made of")
-
-
-class Package(_Section):
-    """What is particular to one watched package."""
-
-    gating: bool = Field(default=True, description="failing functional tests stop the run; false: only reported")
-    install: list[Name] | None = Field(None, description="binary packages that go on the host; default: its name")
-
-
-class Branch(_Section):
-    """A branch that has a pipeline."""
-
-    release: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")] = Field(
-        description="version prefix of composes: 26",
-    )
-    dist: Annotated[str, StringConstraints(pattern=r"^\.[A-Za-z0-9_]+$")] = Field(description="dist tag: .fc26")
-
-
-class Compose(_Section):
-    """What the host consists of besides the watched packages."""
-
-    packages: list[Name] = Field(["host-base"], description="packages of the base OS to install")
-    base_repo: str = Field("", description="repository of the base OS; empty: the toolchain makes its own")
-
-
-class Image(_Section):
-    """When an image is generated."""
-
-    interval_hours: float = Field(24, ge=0, description="an image is due when the last good one is older; 0: always")
-
-
-class K3s(_Section):
-    """Cluster k3s: one binary."""
-
-    program: str = Field("", description="cluster k3s: path or URL of the k3s binary")
-    sha256: Digest = Field("", description="cluster k3s: its checksum, in hex")
-    arguments: list[str] = Field([], description="cluster k3s: further arguments of `k3s server`")
-
-
-class Kubeadm(_Section):
-    """Cluster kubeadm: the image has kubeadm, kubelet and a container runtime."""
-
-    network: str = Field("", description="cluster kubeadm: path or URL of the manifest of the pod network")
-    network_sha256: Digest = Field("", description="cluster kubeadm: checksum of that manifest; a URL needs it")
-    arguments: list[str] = Field([], description="cluster kubeadm: further arguments of `kubeadm init`")
-
-
-class OpenshiftAnsible(_Section):
-    """Cluster openshift-ansible: the Atomic OpenShift Installer's playbooks."""
-
-    source: str = Field(
-        "https://github.com/openshift/openshift-ansible",
-        description="cluster openshift-ansible: git URL or path of the playbooks",
-    )
-    release: str = Field("openshift-ansible-3.9.33-1", description="cluster openshift-ansible: their tag or branch")
-    program: str = Field("", description="cluster openshift-ansible: an ansible-playbook of their time")
-    openshift_release: str = Field("v3.9", description="cluster openshift-ansible: the OpenShift release to install")
-    variables: dict[str, Any] = Field({}, description="cluster openshift-ansible: further variables of the inventory")
-
-
-class ControlPlane(_Section):
-    """Cluster control-plane: Kubernetes' API alone, without kubelets, on the builder. For the demo and for tests."""
-
-    programs: str = Field(
-        "~/.cache/ci-pipeline/kubernetes", description="cluster control-plane: folder `make kubernetes` has filled"
-    )
-
-
-class Conformance(_Section):
-    """When there are conformance tests, on which cluster, and the suite."""
-
-    when: Literal["always", "with-image", "never"] = Field(
-        "with-image", description="always: without a new image, on the branch's newest; with-image: on a new image only"
-    )
-    cluster: Literal["none", "existing", "k3s", "kubeadm", "openshift-ansible", "control-plane"] = Field(
-        "none", description="none: skip the tests; existing: use kubeconfig; else who installs one: docs/conformance.md"
-    )
-    hosts: int = Field(1, ge=1, le=10, description="hosts of an installed cluster; the first is the control plane")
-    internet: bool = Field(default=False, description="whether these hosts reach the internet")
-    kubeconfig: str = Field("", description="cluster existing: path of its kubeconfig")
-    connection: str = Field("", description="cluster existing: id of an Airflow connection with the kubeconfig instead")
-    ready_seconds: float = Field(600, ge=0, description="time a cluster has to become ready; 0: take it as it is")
-    suite: Literal["command", "e2e", "hydrophone", "openshift-tests"] = Field(
-        "command", description="who runs the tests: docs/conformance.md"
-    )
-    command: list[str] = Field([], description="suite command: program and arguments that leave JUnit in $REPORT_DIR")
-    program: str = Field("", description="path of the suite's program; default: its usual name on the builder's PATH")
-    focus: str = Field(r"\[Conformance\]", description="regular expression of the specs to run")
-    skip: str = Field("", description="regular expression of those not to run")
-    parallel: int = Field(1, ge=1, le=100, description="specs run side by side; suite e2e needs ginkgo for it")
-    arguments: list[str] = Field([], description="further arguments of the suite's program")
-    look_seconds: float = Field(
-        30, ge=1, le=600, description="seconds between two looks at a cluster that comes up, and at a suite that runs"
-    )
-    k3s: K3s = Field(default_factory=K3s)
-    kubeadm: Kubeadm = Field(default_factory=Kubeadm)
-    openshift_ansible: OpenshiftAnsible = Field(default_factory=OpenshiftAnsible)
-    control_plane: ControlPlane = Field(default_factory=ControlPlane)
-
-
-class ReconcilerSettings(_Section):
-    """The DAG that closes gaps."""
-
-    interval_seconds: int = Field(30, ge=5, le=3600, description="how often it looks")
-
-
-class Retention(_Section):
-    """What is kept, and for how long. What is newest, referenced or going on stays, whatever these say."""
-
-    run_days: float = Field(
-        14,
-        gt=0,
-        le=36500,
-        description="how long the files of a run stay after its end: workspaces, logs, and what it made",
-    )
-    builds: int = Field(3, ge=1, description="newest builds of every package and branch that stay longer than that")
-    images: int = Field(3, ge=1, description="newest images of every branch that booted, which stay longer than that")
-    commits: int = Field(20, ge=1, description="newest commits of every branch, which stay longer than that")
-    housekeeping_hours: float = Field(
-        24,
-        ge=1,
-        le=876000,
-        description="how long Airflow keeps the runs of the DAGs that are not of a branch, and their logs",
-    )
-
-
-class Limits(_Section):
-    """What one stage may use."""
-
-    seconds: int = Field(1800, ge=10, description="wall time of a stage")
-    boot_seconds: int = Field(120, ge=5, description="time a host has to come up")
-    memory_mb: int = Field(1024, ge=128, description="memory of a build or of a virtual machine")
-    disk_mb: int = Field(4096, ge=64, description="largest file a build may write")
-    processes: int = Field(512, ge=16, description="processes a build may have")
-    free_mb: int = Field(512, ge=1, description="space there must be on each disk a stage works on before it begins")
-
-
-class StageSettings(_Section):
-    """How one stage is carried out."""
-
-    executor: Literal["ansible"] = Field("ansible", description="who runs the playbook")
-    toolchain: Literal["local", "fedora"] = Field("local", description="which tools the roles use")
-    retries: int = Field(2, ge=0, le=10, description="tries after an infrastructure fault")
-    limits: Limits | None = Field(None, description="limits of this stage; default: [limits]")
-
-
-class Stages(_Section):
-    """Per-stage settings."""
-
-    build_package: StageSettings = Field(default_factory=StageSettings)
-    functional_tests: StageSettings = Field(default_factory=StageSettings)
-    compose_ostree: StageSettings = Field(default_factory=StageSettings)
-    integration_tests: StageSettings = Field(default_factory=StageSettings)
-    generate_image: StageSettings = Field(default_factory=StageSettings)
-    smoke_test: StageSettings = Field(default_factory=StageSettings)
-    provision_hosts: StageSettings = Field(default_factory=StageSettings)
-    configure_cluster: StageSettings = Field(default_factory=StageSettings)
-    await_cluster: StageSettings = Field(default_factory=StageSettings)
-    conformance_tests: StageSettings = Field(default_factory=StageSettings)
-    tear_down_cluster: StageSettings = Field(default_factory=StageSettings)
 
 
 class Settings(BaseSettings):
@@ -290,8 +68,9 @@ class Settings(BaseSettings):
     compose: Compose = Field(default_factory=Compose)
     image: Image = Field(default_factory=Image)
     conformance: Conformance = Field(default_factory=Conformance)
-    reconciler: ReconcilerSettings = Field(default_factory=ReconcilerSettings)
+    reconciler: Reconciler = Field(default_factory=Reconciler)
     retention: Retention = Field(default_factory=Retention)
+    quarantine: list[Quarantine] = Field([], description="[[quarantine]]: tests that are known to fail, for a while")
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
@@ -314,10 +93,18 @@ class Settings(BaseSettings):
         """Return the OSTree ref of a branch: `fedora/f26/x86_64/atomic-host`."""
         return f"fedora/{branch}/{self.arch}/atomic-host"
 
-    def stage_limits(self, stage: str) -> Limits:
+    def stage(self, name: str) -> StageSettings:
+        """Return how a stage is carried out."""
+        how: StageSettings = getattr(self.stages, name)
+        return how
+
+    def stage_limits(self, name: str) -> Limits:
         """Return the limits of a stage: its own, or the common ones."""
-        own: StageSettings = getattr(self.stages, stage)
-        return own.limits or self.limits
+        return self.stage(name).limits or self.limits
+
+    def quarantined(self, branch: str) -> list[Quarantine]:
+        """Return the tests that are known to fail on a branch."""
+        return [one for one in self.quarantine if not one.branches or branch in one.branches]
 
     @classmethod
     def settings_customise_sources(
@@ -406,14 +193,14 @@ def _explain_one(problem: Any) -> str:
 def _keys_at(location: list[str]) -> list[str]:
     """Return the keys allowed in the section at `location`."""
     section: type[BaseModel] = Settings
-    named = False  # whether the next part is a name the user chose, as in [branches.f26]
+    named = False  # whether the next part is a name the user chose, as in [branches.f26], or the number of an item
     for part in location:
         if named:
             named = False
             continue
         annotation = section.model_fields[part].annotation
         section = _model_in(annotation) or section
-        named = get_origin(annotation) is dict
+        named = get_origin(annotation) in {dict, list}
     return sorted(section.model_fields)
 
 

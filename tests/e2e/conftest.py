@@ -49,7 +49,7 @@ END
 """]
 
 '''
-QUICKER = "\n[stages.build_package]\nretries = 1\n"
+QUICKER = "\n[stages.build_package]\nretries = 1\n\n[stages.configure_cluster]\nretries = 0\n"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

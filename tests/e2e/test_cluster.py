@@ -48,11 +48,17 @@ class Conformance:
         (self.folder / "go").touch()
 
 
-def start(api: httpx.Client, distgit: DistGit, pipeline: Settings, bus: Bus) -> Conformance:
-    """Start a run by hand that wants an image and a cluster; return it when its suite runs and its task is deferred."""
+def trigger(api: httpx.Client, distgit: DistGit) -> str:
+    """Start a run by hand that wants an image and a cluster, and return its revision."""
     rev = distgit.commit("greeter", package("greeter", f"1.{int(time.time())}"), branch="rawhide")
     conf = {"repo": "greeter", "rev": rev, "generate_image": "always", "conformance": "with-image"}
     api.post(f"/api/v2/dags/{DAG}/dagRuns", json={"logical_date": None, "conf": conf}).raise_for_status()
+    return rev
+
+
+def start(api: httpx.Client, distgit: DistGit, pipeline: Settings, bus: Bus) -> Conformance:
+    """Start such a run, and return it when its suite runs and its task is deferred."""
+    rev = trigger(api, distgit)
     bus.wait_for("image.test.conformance.running", rev)
     run = run_of(rev)
     wait_until(lambda _: is_deferred(api, run), seconds=240, what="a task that is deferred")
@@ -137,6 +143,38 @@ def test_a_suite_holds_no_worker_and_validates_its_image(passed: Passed) -> None
     assert passed.said == [("queued", "SUCCESS"), ("running", "SUCCESS"), ("complete", "SUCCESS")]
     assert passed.states == dict.fromkeys([*STEP_NAMES, "tear_down_cluster"], "success")
     assert passed.left == []
+
+
+@pytest.fixture
+def no_kubeconfig(pipeline: Settings) -> Iterator[None]:
+    """Take the cluster away for a while."""
+    there, away = pipeline.state / "kubeconfig", pipeline.state / "kubeconfig.away"
+    there.rename(away)
+    yield
+    away.rename(there)
+
+
+@pytest.mark.usefixtures("no_kubeconfig")
+def test_a_cluster_that_cannot_be_had_is_torn_down_all_the_same(api: httpx.Client, distgit: DistGit, bus: Bus) -> None:
+    """It is the infrastructure's fault; the tests are not begun, and their end is announced."""
+    rev = trigger(api, distgit)
+    bus.wait_for("complete", rev)
+    run = run_of(rev)
+    wait_until(lambda _: api.get(url_of(run)).json()["state"] == "failed", seconds=60, what="the end of the run")
+    with store.session() as session:
+        configured = runs.latest_results(session, run.id)["configure_cluster"]
+        end = (configured.status, configured.fault, configured.reason.rpartition("/")[2])
+
+    assert end == ("FAILURE", "infrastructure", "kubeconfig does not exist")
+    assert said(run) == [("queued", "SUCCESS"), ("running", "SUCCESS"), ("complete", "FAILURE")]
+    assert states(api, run) == {
+        "provision_hosts": "success",
+        "configure_cluster": "failed",
+        "await_cluster": "upstream_failed",
+        "conformance_tests": "upstream_failed",
+        "tear_down_cluster": "success",
+    }
+    assert not holds_cluster(run)
 
 
 def test_a_cancelled_run_leaves_no_suite(tested: Conformance, api: httpx.Client, pipeline: Settings) -> None:

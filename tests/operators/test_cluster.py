@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,31 @@ def test_the_steps_before_the_last_say_nothing_of_their_own(
     assert said[-2:] == ["image.test.conformance.queued", "image.test.conformance.running"]
     assert executor.request["cluster_hosts"] == [HOST]
     assert executor.request["k3s"] == {"program": "", "sha256": "", "arguments": []}
+
+
+def test_the_request_has_the_quarantine_of_the_branch(
+    context: Callable[..., Any], carried_out: Callable[..., Any], cluster: Callable[..., None], monkeypatch: Any
+) -> None:
+    """And which of it is over. Steps that test nothing need none."""
+    today = datetime.now(UTC).date()
+    rules = [
+        {"test": "a", "tracker": "https://b/1", "until": today.isoformat(), "branches": ["f26"]},
+        {"test": "b", "tracker": "https://b/2", "until": (today - timedelta(days=1)).isoformat()},
+        {"test": "c", "tracker": "https://b/3", "until": today.isoformat(), "branches": ["rawhide"]},
+    ]
+    monkeypatch.setenv("CI_PIPELINE_QUARANTINE", json.dumps(rules))
+    cluster(cluster="existing")
+    run = new_run()
+    play(settings.current(), run, *[OK] * 8)
+    asked = []
+    for operator, stage in ((AwaitClusterOperator(), AWAIT_CLUSTER), (ConformanceTestsOperator(), CONFORMANCE_TESTS)):
+        executor = carried_out(operator, report(stage))
+        operator.execute(context(operator, run_id=run.run_id))
+        asked.append(executor.request.get("quarantine"))
+
+    assert asked[0] is None
+    assert [(rule["test"], rule["expired"]) for rule in asked[1]] == [("a", False), ("b", True)]
+    assert asked[1][0]["tracker"] == "https://b/1"
 
 
 @pytest.fixture

@@ -137,6 +137,16 @@ def test_failing_case_is_unstable(run: Run) -> None:
     ]
 
 
+def test_a_failure_that_is_known_does_not_count(run: Run) -> None:
+    """Though the suite ends with a failure, too."""
+    rule = {"test": "services.*", "tracker": "https://bugs.example.org/7", "until": "2027-01-31", "expired": False}
+    result = run(junit(f'<testsuite failures="1">{PASSED}{FAILED}</testsuite>', code=1), quarantine=[rule])
+
+    assert (result["status"], result["reason"]) == ("SUCCESS", "1 that failed is quarantined: services answer")
+    assert result["outputs"] == {"total": 2, "failed": 0, "skipped": 0, "quarantined": 1}
+    assert [test["outcome"] for test in result["tests"]] == ["passed", "quarantined"]
+
+
 @pytest.mark.parametrize("root", ["<testsuite>{}</testsuite>", "<testsuites><testsuite>{}</testsuite></testsuites>"])
 def test_thousands_of_skipped_cases_and_one_that_passed(run: Run, tmp_path: Path, root: str) -> None:
     """Both shapes of JUnit pass when what was executed passed; kubeconfig, folder and image are in the environment."""

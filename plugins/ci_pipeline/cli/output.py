@@ -25,6 +25,7 @@ _COLOURS: Final = {
     "UNSTABLE": "yellow",
     "FAILURE": "red",
     "failed": "red",
+    "quarantined": "yellow",
     "error": "red",
     "dead": "red",
     "ABORTED": "magenta",

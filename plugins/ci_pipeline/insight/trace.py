@@ -191,9 +191,10 @@ def name_of(row: Inbound) -> str:
 
 
 def failed_first(tests: Iterable[Test]) -> tuple[list[Test], list[Test]]:
-    """Return the tests that failed, and the others."""
+    """Return the tests that failed, those that were known to among them, and the others."""
     failed: list[Test] = []
     others: list[Test] = []
     for test in tests:
-        (failed if test.outcome in {TestOutcome.FAILED, TestOutcome.ERROR} else others).append(test)
+        bad = test.outcome in {TestOutcome.FAILED, TestOutcome.ERROR, TestOutcome.QUARANTINED}
+        (failed if bad else others).append(test)
     return failed, others

@@ -122,8 +122,9 @@ def _tests(session: Session, tries: Sequence[Try]) -> tuple[Test, ...]:
     stages = {one.id: one.stage for one in tries}
     worst_first = case(
         (TestResult.outcome.in_([TestOutcome.FAILED, TestOutcome.ERROR]), 0),
-        (TestResult.outcome == TestOutcome.SKIPPED, 2),
-        else_=1,
+        (TestResult.outcome == TestOutcome.QUARANTINED, 1),
+        (TestResult.outcome == TestOutcome.SKIPPED, 3),
+        else_=2,
     )
     query = select(TestResult).where(TestResult.stage_result_id.in_(stages))
     rows = session.scalars(query.order_by(worst_first, TestResult.id).limit(MOST_TESTS))

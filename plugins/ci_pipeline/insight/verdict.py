@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol
 
 from ci_pipeline import rules
 from ci_pipeline.outcome import Fault, Status
-from ci_pipeline.settings import Settings, StageSettings
+from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME, COMPOSE_OSTREE, FUNCTIONAL_TESTS, INTEGRATION_TESTS, STAGES, after
 
 Blame = Literal["", "package", "infrastructure", "ended", "unclear"]
@@ -191,7 +191,7 @@ def _after_running(running: Ended) -> str:
 
 
 def _after_red(bad: Ended, settings: Settings) -> str:
-    how: StageSettings = getattr(settings.stages, bad.stage)
+    how = settings.stage(bad.stage)
     if bad.fault == Fault.INFRASTRUCTURE and bad.try_number <= how.retries:
         return f"{bad.stage} is tried again by itself (try {bad.try_number} of {how.retries + 1} failed)."
     return "The stages behind it are not run; complete sums it up."

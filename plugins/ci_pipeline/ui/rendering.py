@@ -23,6 +23,7 @@ _GLYPHS: Final = {
     "published": "✓",
     "FAILURE": "✗",
     "failed": "✗",
+    "quarantined": "!",
     "error": "✗",
     "dead": "✗",
     "parked": "✗",
