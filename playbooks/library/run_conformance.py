@@ -35,7 +35,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
 }
 LOG_NAME: Final = "conformance.log"
 REPORTS_NAME: Final = "reports"
-_POLL_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.25
 # A suite that is nearly over is not worth another run of the playbook.
 _ONE_LOOK_SECONDS: Final = 6.0
 
