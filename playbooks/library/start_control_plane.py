@@ -45,7 +45,9 @@ class ControlPlane:
         self._programs, self._folder = programs, folder
         self._end = time.monotonic() + seconds
         self._servers: dict[str, Background] = {}
-        self._kubectl = [str(programs / "kubectl"), f"--kubeconfig={folder / 'kubeconfig'}", _CALL]
+        # Without a folder of its own for it, kubectl keeps what it learns below the folder the playbook runs in.
+        places = [f"--kubeconfig={folder / 'kubeconfig'}", f"--cache-dir={folder / 'kubectl'}"]
+        self._kubectl = [str(programs / "kubectl"), *places, _CALL]
 
     def start(self, taken_away: list[str]) -> str:
         """Start the servers one after another, and return their version.

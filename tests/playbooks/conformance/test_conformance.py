@@ -14,7 +14,7 @@ from ansible.module_utils.ci_cluster import Cluster
 
 from ci_pipeline.executors.report import Report
 from ci_pipeline.outcome import Fault, Status
-from tests.playbooks.stage_runs import LIMITS, CarryOut
+from tests.playbooks.stage_runs import LIMITS, PLAYBOOKS, CarryOut
 
 # Specs that need the API alone: nothing runs in this cluster.
 FOCUS = (
@@ -116,6 +116,7 @@ def test_real_specs_pass(step: Step, stage: Step, cluster: Path, caplog: pytest.
 
     assert torn_down.status is Status.SUCCESS
     assert not cluster.exists()
+    assert not (PLAYBOOKS / ".kube").exists()
     assert not [group for group in groups if is_running(group)]
 
 
