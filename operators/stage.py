@@ -107,7 +107,7 @@ class StageOperator(BaseOperator):
         run, reason = store.transact(partial(self._begin_or_skip, context=context))
         if reason:
             raise AirflowSkipException(reason)
-        workspace = requests.workspace_of(self.settings, run, self.stage, context["ti"].try_number)
+        workspace = requests.workspace_of(self.settings, run, self.stage.name, context["ti"].try_number)
         report = self.carry_out(run, workspace)
         if report.again_in:
             self.defer(trigger=LookAgainTrigger(seconds=report.again_in), method_name="execute")

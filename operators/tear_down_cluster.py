@@ -60,7 +60,7 @@ class TearDownClusterOperator(BaseOperator):
         self.stage_executor.cancel()
 
     def _tear_down(self, run: Run, try_number: int) -> Report:
-        workspace = requests.folder_of(settings.current(), run) / f"{NAME}-{try_number}"
+        workspace = requests.workspace_of(settings.current(), run, NAME, try_number)
         workspace.mkdir(parents=True, exist_ok=True)
         request = requests.common(settings.current(), run, NAME, workspace)
         try:

@@ -94,14 +94,9 @@ def quarantine(settings: Settings, run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def workspace_of(settings: Settings, run: Run, stage: Stage, try_number: int) -> Path:
-    """Return the folder of one try of a stage: `<state>/runs/<dag>/<run>/<stage>-<try>`."""
-    return folder_of(settings, run) / f"{stage.name}-{try_number}"
-
-
-def folder_of(settings: Settings, run: Run) -> Path:
-    """Return the folder of a run."""
-    return settings.state / "runs" / run.dag_id / run.run_id
+def workspace_of(settings: Settings, run: Run, name: str, try_number: int) -> Path:
+    """Return the folder of one try of a stage, or of another playbook: `<state>/runs/<dag>/<run>/<name>-<try>`."""
+    return _folder_of(settings, run) / f"{name}-{try_number}"
 
 
 def install_list(session: Session, settings: Settings, run: Run) -> list[str]:
@@ -141,8 +136,12 @@ def common(settings: Settings, run: Run, name: str, workspace: Path) -> Request:
         "limits": settings.stage_limits(name).model_dump(),
         "artifacts": str(settings.artifacts.folder),
         "cache": str(settings.state / "cache"),
-        "cluster_dir": str(folder_of(settings, run) / "cluster"),
+        "cluster_dir": str(_folder_of(settings, run) / "cluster"),
     }
+
+
+def _folder_of(settings: Settings, run: Run) -> Path:
+    return settings.state / "runs" / run.dag_id / run.run_id
 
 
 def _cluster(settings: Settings, stage: Stage) -> dict[str, Any]:

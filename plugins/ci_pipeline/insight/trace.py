@@ -8,7 +8,7 @@ from typing import Any, Self
 from ci_pipeline.change import Change
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.verdict import Verdict
-from ci_pipeline.outcome import TestOutcome
+from ci_pipeline.outcome import TestOutcome, is_bad
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Inbound, Run
 
@@ -195,6 +195,6 @@ def failed_first(tests: Iterable[Test]) -> tuple[list[Test], list[Test]]:
     failed: list[Test] = []
     others: list[Test] = []
     for test in tests:
-        bad = test.outcome in {TestOutcome.FAILED, TestOutcome.ERROR, TestOutcome.QUARANTINED}
-        (failed if bad else others).append(test)
+        outcome = TestOutcome(test.outcome)
+        (failed if is_bad(outcome) or outcome is TestOutcome.QUARANTINED else others).append(test)
     return failed, others
