@@ -129,6 +129,18 @@ def test_cancelling_ends_the_playbook_and_what_it_started(playbooks: Path, works
     assert time.monotonic() - begun < 60
 
 
+def test_a_stage_that_is_cancelled_before_it_begins_runs_nothing(playbooks: Path, workspace: Path) -> None:
+    """Whoever ends the task in its first moment leaves no playbook behind."""
+    write(playbooks, command("touch {{ workspace }}/started"))
+    executor = AnsibleExecutor(playbooks=playbooks)
+    executor.cancel()
+
+    with pytest.raises(StageEnded, match="its task was ended"):
+        executor.run(request(workspace), workspace=workspace)
+
+    assert not (workspace / "started").exists()
+
+
 def test_a_stage_over_its_limit_is_ended(playbooks: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the playbook not end itself."""
     monkeypatch.setattr("ci_pipeline.executors.ansible._GRACE_SECONDS", 0)

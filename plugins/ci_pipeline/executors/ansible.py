@@ -70,6 +70,9 @@ class AnsibleExecutor:
             quiet=True,
         )
         _drop_our_environment(runner.config.env)
+        # Airflow kills a task soon after it has asked it to end: what is not begun is not left behind then.
+        if self._cancelled.is_set():
+            return "canceled"
         runner.run()
         progress.look()
         return str(runner.status)
