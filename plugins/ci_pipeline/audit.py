@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, text
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, not_, or_, select, text
 from sqlalchemy.orm import Session
 
 from ci_pipeline import store
 from ci_pipeline.stages import COMPLETE, QUEUED, STAGES
+from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Inbound, Outbox, Run
 
 PATIENCE: Final = timedelta(seconds=60)
@@ -168,7 +169,7 @@ def complete_not_last(session: Session) -> Iterator[Finding]:
             func.lag(Outbox.event).over(**window).label("before"),
             func.lead(Outbox.event).over(**window).label("behind"),
         )
-        .where(Outbox.run_id.is_not(None))
+        .where(Outbox.run_id.is_not(None), Outbox.contract == outbox.OURS)
         .subquery()
     )
     twice = and_(said.c.event == COMPLETE, said.c.before == COMPLETE)
@@ -203,7 +204,7 @@ def published_out_of_order(session: Session) -> Iterator[Finding]:
             .over(partition_by=Outbox.run_id, order_by=Outbox.sequence)
             .label("before_at"),
         )
-        .where(Outbox.run_id.is_not(None), Outbox.error == "")
+        .where(Outbox.run_id.is_not(None), Outbox.error == "", not_(Outbox.withheld))
         .subquery()
     )
     rows = select(Run.branch, Run.number, sent.c.event, sent.c.before).join(sent, sent.c.run_id == Run.id)
@@ -214,7 +215,7 @@ def published_out_of_order(session: Session) -> Iterator[Finding]:
 
 def waiting_too_long(session: Session, patience: timedelta) -> Iterator[Finding]:
     """Nothing that is to be said waits for longer than `patience`."""
-    pending = select(Outbox).where(Outbox.published_at.is_(None), Outbox.parked_at.is_(None))
+    pending = select(Outbox).where(outbox.IS_PENDING)
     late = pending.where(Outbox.created_at < datetime.now(UTC) - patience)
     for row in session.scalars(late.order_by(Outbox.sequence)):
         sentence = f"{row.topic} waits to be published since {row.created_at:%Y-%m-%d %H:%M:%S} UTC"

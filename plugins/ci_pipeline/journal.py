@@ -5,15 +5,11 @@ followed by a reconciliation): the second call changes nothing.
 """
 
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from ci_pipeline import addresses, conformance, rules
-from ci_pipeline.bus import events, schemas
-from ci_pipeline.bus.events import RunFacts
-from ci_pipeline.change import Change
+from ci_pipeline import conformance, rules
+from ci_pipeline.announcer import Announcer
 from ci_pipeline.executors.report import Report, aborted
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status, worst
@@ -21,7 +17,6 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.stages import (
     BUILD_PACKAGE,
     BY_NAME,
-    COMPLETE,
     CONFORMANCE_TESTS,
     GENERATE_IMAGE,
     PROVISION_HOSTS,
@@ -31,7 +26,7 @@ from ci_pipeline.stages import (
     after,
     next_step,
 )
-from ci_pipeline.store import images, leases, outbox, runs
+from ci_pipeline.store import images, leases, runs, tries
 from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 TRIGGER_NAME = "ci-pipeline-trigger"
@@ -39,8 +34,6 @@ RECONCILER_NAME = "ci-pipeline-reconciler"
 RETENTION_NAME = "ci-pipeline-retention"
 # The DAGs that are not of a branch.
 HOUSEKEEPING = (TRIGGER_NAME, RECONCILER_NAME, RETENTION_NAME)
-# Airflow counts tries from 1; a stage that an earlier one made pointless never had a try.
-_NEVER_TRIED = 0
 
 
 class Journal:
@@ -50,26 +43,11 @@ class Journal:
         """Use an open transaction; nothing is true or said before it is committed."""
         self._session = session
         self._settings = settings
+        self._announcer = Announcer(session, settings)
 
     def announce_decision(self, row: Inbound, *, trigger_run_id: str) -> None:
-        """Say what was decided about a change that arrived: `package.ignore` or `package.queued`.
-
-        A duplicate or a dead letter is not announced: the first is announced already, the second names no change.
-        """
-        event = {"ignored": "package.ignore", "queued": "package.queued"}.get(row.state)
-        if event is None or row.repo is None:
-            return
-        change = Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
-        facts = RunFacts(
-            ci_name=TRIGGER_NAME,
-            change=change,
-            ref=self._settings.ref_of(change.branch),
-            build_id=row.id,
-            build_url=addresses.run_in_airflow(self._settings, TRIGGER_NAME, trigger_run_id),
-            topic_prefix=self._settings.bus.topic_prefix,
-            status=Status.SUCCESS,
-        )
-        self._say(facts, event, key=f"inbound {row.id}: {event}", run=row.run, inbound=row.id)
+        """Say what was decided about a change that arrived."""
+        self._announcer.decision(row, ci_name=TRIGGER_NAME, trigger_run_id=trigger_run_id)
 
     def begin_stage(self, run: Run, stage: Stage, try_number: int) -> StageResult:
         """Write down that a try of a stage has begun, and say `running` unless it is being said already.
@@ -78,9 +56,9 @@ class Journal:
         task has not reported yet: it is closed first, lest this stage be announced before that one's end.
         """
         self._lock(run)
-        if not runs.has_try(self._session, run.id, stage, try_number):
+        if not tries.exists(self._session, run.id, stage, try_number):
             self._close_tries(run, but=stage)
-        result = runs.begin_try(self._session, run.id, stage, try_number)
+        result = tries.begin(self._session, run.id, stage, try_number)
         if result.status is not None:
             return result
         run.status, run.ended_at = None, None
@@ -89,9 +67,7 @@ class Journal:
         if stage is PROVISION_HOSTS and not result.outputs:
             # Which image it is stays as it is, whatever else is generated meanwhile.
             result.outputs = images.under_test(self._session, run)
-        if not self._is_open(run, stage):
-            self._announce_queued(run, stage)
-            self._say_of(run, stage.running, Status.SUCCESS)
+        self._announcer.running(run, stage, result)
         return result
 
     def finish_stage(self, run: Run, stage: Stage, try_number: int, report: Report, *, final: bool) -> None:
@@ -108,22 +84,25 @@ class Journal:
             StoreError: the try has ended already or a newer one has begun; nothing is written.
         """
         self._lock(run)
-        runs.end_try(self._session, run.id, stage, try_number, report)
+        ended = tries.end(self._session, run.id, stage, try_number, report)
         if report.status is Status.SUCCESS:
             self._keep_image_state(run, stage)
         if rules.gives_lease_back(stage, report.status, final=final, promotes=Kind(run.kind).promotes):
             leases.release(self._session, run=run.id, name=leases.compose_of(run.branch))
         if final:
-            self._go_on(run, stage, report.status)
+            self._go_on(run, stage, ended)
 
     def skip_stage(self, run: Run, stage: Stage, try_number: int, reason: str) -> None:
-        """Write down that a stage and those after it have nothing to do. Nothing is said on the bus."""
+        """Write down that a stage and those after it have nothing to do. The message contract says nothing of it."""
         self._lock(run)
-        runs.begin_try(self._session, run.id, stage, try_number)
-        runs.end_try(self._session, run.id, stage, try_number, Report(status=Status.SKIPPED, reason=reason))
+        tries.begin(self._session, run.id, stage, try_number)
+        report = Report(status=Status.SKIPPED, reason=reason)
+        skipped = tries.end(self._session, run.id, stage, try_number, report)
+        self._announcer.skipped(run, stage, skipped)
         following = after(stage)
         while following:
-            self._mark_skipped(run, following, f"nothing to work on: {stage.name} was skipped")
+            idle = tries.mark_skipped(self._session, following, skipped)
+            self._announcer.skipped(run, following, idle)
             following = after(following)
 
     def end_lost_try(self, run: Run, stage: Stage, report: Report) -> bool:
@@ -167,39 +146,22 @@ class Journal:
 
     def _end(self, run: Run, status: Status, reason: str) -> None:
         run.status, run.reason, run.ended_at = status, reason, datetime.now(UTC)
-        self._say_of(run, COMPLETE, status)
+        self._announcer.run_ended(run, status)
 
     def _lock(self, run: Run) -> None:
         """Let one writer at a time write about a run."""
         self._session.refresh(run, with_for_update=True)
 
-    def _is_open(self, run: Run, stage: Stage) -> bool:
-        """Tell whether the world thinks the stage is running."""
-        said = outbox.said
-        return said(self._session, run.id, stage.running) > said(self._session, run.id, stage.complete)
-
-    def _close(self, run: Run, stage: Stage) -> None:
-        if self._is_open(run, stage):
-            self._say_of(run, stage.complete, runs.status_so_far(self._session, run.id))
-
-    def _announce_queued(self, run: Run, stage: Stage) -> None:
-        said = outbox.said
-        if stage.announces_queued and said(self._session, run.id, stage.queued) <= said(
-            self._session,
-            run.id,
-            stage.running,
-        ):
-            self._say_of(run, stage.queued, Status.SUCCESS)
-
-    def _go_on(self, run: Run, stage: Stage, status: Status) -> None:
+    def _go_on(self, run: Run, stage: Stage, ended: StageResult) -> None:
         """Say that a stage has ended, and that the next one is queued if it announces that and will be reached."""
-        goes_on = not rules.stops_the_run(stage, status, gating=runs.is_gating(run, self._settings))
+        gating = runs.is_gating(run, self._settings)
+        goes_on = not rules.stops_the_run(stage, Status(ended.status or Status.ABORTED), gating=gating)
         if goes_on and next_step(stage):
             return
-        self._close(run, stage)
+        self._announcer.ended(run, stage, ended)
         following = after(stage)
         if following and goes_on and not self._is_off(run, following):
-            self._announce_queued(run, following)
+            self._announcer.queued(run, following)
 
     def _is_off(self, run: Run, stage: Stage) -> bool:
         return stage is PROVISION_HOSTS and bool(conformance.skip_reason(self._session, self._settings, run))
@@ -213,14 +175,6 @@ class Journal:
         elif stage is CONFORMANCE_TESTS and conformance.is_about_the_image(self._settings):
             images.validated(self._session, branch=run.branch, name=known["image_name"])
 
-    def _mark_skipped(self, run: Run, stage: Stage, reason: str) -> None:
-        rows = delete(StageResult).where(StageResult.run_id == run.id, StageResult.stage == stage.name)
-        self._session.execute(rows.where(StageResult.try_number == _NEVER_TRIED))
-        now = datetime.now(UTC)
-        skipped = {"status": Status.SKIPPED, "reason": reason, "started_at": now, "ended_at": now}
-        self._session.add(StageResult(run_id=run.id, stage=stage.name, try_number=_NEVER_TRIED, **skipped))
-        self._session.flush()
-
     def _close_tries(self, run: Run, reason: str = "", *, but: Stage | None = None) -> None:
         """Abort the tries that are still open, and say what the world still waits for, of all stages `but` one.
 
@@ -232,8 +186,8 @@ class Journal:
                 continue
             if result.status is None:
                 ended = aborted(reason or "the task was ended before it could report")
-                runs.end_try(self._session, run.id, stage, result.try_number, ended)
-            self._close(run, stage)
+                tries.end(self._session, run.id, stage, result.try_number, ended)
+            self._announcer.ended(run, stage, result)
 
     def _first_missing(self, run: Run) -> Stage | None:
         """Return the first stage that should have run and did not."""
@@ -254,47 +208,3 @@ class Journal:
                 return f"{result.stage}: {result.reason}{why}"
         ended = f"the run ended before {missing.name} could run" if missing else ""
         return f"{ended}: {reason}" if ended and reason else ended
-
-    def _say_of(self, run: Run, event: str, status: Status) -> None:
-        ordinal = outbox.said(self._session, run.id, event) + 1
-        self._say(self._facts(run, status), event, key=f"run {run.id}: {event} {ordinal}", run=run.id)
-
-    def _say(self, facts: RunFacts, event: str, *, key: str, run: int | None, inbound: int | None = None) -> None:
-        body = events.body(event, facts)
-        schemas.check(event, facts.topic_prefix, body)
-        outbox.add(self._session, key=key, event=event, topic=body["topic"], body=body, run=run, inbound=inbound)
-
-    def _facts(self, run: Run, status: Status) -> RunFacts:
-        known = runs.outputs(self._session, run.id)
-        folder = addresses.artifacts_of(self._settings, run.branch)
-        image_name = _text(known, "image_name")
-        return RunFacts(
-            ci_name=run.dag_id,
-            change=runs.change_of(run),
-            ref=self._ref_of(run),
-            build_id=run.number,
-            build_url=addresses.run_in_airflow(self._settings, run.dag_id, run.run_id),
-            topic_prefix=self._settings.bus.topic_prefix,
-            status=status,
-            test_guidance=run.test_guidance,
-            original_spec_nvr=_text(known, "original_spec_nvr"),
-            nvr=_text(known, "nvr"),
-            package_url=f"{folder}/repo/{self._packages_of(run)}/",
-            compose_url=f"{folder}/ostree",
-            compose_rev=_text(known, "compose_rev"),
-            image_name=image_name,
-            image_url=f"{folder}/images/{image_name}" if image_name else "",
-        )
-
-    def _ref_of(self, run: Run) -> str:
-        """Return the ref that a run's compose is on, or is to be on: a side run has none but its candidate's."""
-        promotes = Kind(run.kind).promotes
-        return self._settings.ref_of(run.branch) if promotes else f"candidate/{run.branch}/{run.number}"
-
-    def _packages_of(self, run: Run) -> str:
-        """Return where in the branch's repositories a run's packages are: the newest build is never a side run's."""
-        return f"{run.repo}_repo" if Kind(run.kind).promotes else f"builds/{run.run_id}"
-
-
-def _text(known: dict[str, Any], key: str) -> str:
-    return str(known.get(key, ""))

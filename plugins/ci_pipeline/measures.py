@@ -31,7 +31,7 @@ class StageTimes:
 def of_everything(session: Session) -> dict[str, float]:
     """Return how things are now, by name: totals so far, what waits, and for how long the oldest of it has waited."""
     waiting, parked = outbox.pending(session)
-    pending = select(func.min(Outbox.created_at)).where(Outbox.published_at.is_(None), Outbox.parked_at.is_(None))
+    pending = select(func.min(Outbox.created_at)).where(outbox.IS_PENDING)
     unfired = select(func.count(), func.min(Run.created_at)).where(Run.fired_at.is_(None), Run.status.is_(None))
     changes, oldest_change = session.execute(unfired).one()
     return {

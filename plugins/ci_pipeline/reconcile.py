@@ -19,7 +19,7 @@ from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
-from ci_pipeline.store import runs
+from ci_pipeline.store import runs, tries
 from ci_pipeline.store.tables import Run
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def _report_of(task: str, who: str) -> Report:
         # In the very words of a task that still could report: which of the two comes first is chance.
         return aborted(f"its task was ended: {_by_hand(who)}")
     if task == "failed":
-        return infrastructure_failure(runs.LOST)
+        return infrastructure_failure(tries.LOST)
     return aborted(_TIME_LIMIT)
 
 

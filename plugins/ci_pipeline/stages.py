@@ -31,6 +31,11 @@ class Stage:
         """The event that says the stage has ended, however it ended."""
         return f"{self.event}.complete"
 
+    @property
+    def skipped(self) -> str:
+        """That the stage has nothing to do: no event of the bus, but of what is told beside it."""
+        return f"{self.event}.skipped"
+
 
 BUILD_PACKAGE: Final = Stage("build_package", "package")
 FUNCTIONAL_TESTS: Final = Stage("functional_tests", "package.test.functional", announces_queued=True)

@@ -94,3 +94,26 @@ def test_runs_and_revisions_from_before_backfills_are_kept(url: str) -> None:
 
     assert [tuple(row) for row in kinds] == [("r", "manual"), ("s", "push")]
     assert [moment.microsecond for moment in moments] == [0, 1, 2]
+
+
+def test_results_from_before_the_datahub_are_named_after_what_they_were_about(url: str) -> None:
+    """A result is of the NVR and the compose that its run knew by then, not of those of a later try."""
+    command.upgrade(config(url), "0006")
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance)"
+            " VALUES (1, 'd', 'r', 1, 'rpms', 'mesa', 'x', 'f26', '')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO stage_result (id, run_id, stage, try_number, outputs) VALUES"
+            """ (1, 1, 'build_package', 1, '{"nvr": "n-1-1"}'), (2, 1, 'compose_ostree', 1, '{"compose_rev": "old"}'),"""
+            """ (3, 1, 'integration_tests', 1, '{}'), (4, 1, 'compose_ostree', 2, '{"compose_rev": "new"}')"""
+        )
+    store.migrate(url)
+    command.downgrade(config(url), "0006")
+    store.migrate(url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT nvr, compose_rev FROM stage_result ORDER BY id")).all()
+
+    assert [tuple(row) for row in rows] == [("n-1-1", ""), ("n-1-1", "old"), ("n-1-1", "old"), ("n-1-1", "new")]

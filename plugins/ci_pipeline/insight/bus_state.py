@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
+from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Inbound, Outbox, Run
 
 PAGE: Final = 50
@@ -54,6 +55,6 @@ def ledger(session: Session, wanted: Wanted) -> Ledger:
 
 def waiting(session: Session) -> tuple[list[Outbox], int]:
     """Return the oldest messages that wait to be published, without their bodies, and how many wait in all."""
-    pending = (Outbox.published_at.is_(None), Outbox.parked_at.is_(None))
-    oldest = select(Outbox).options(defer(Outbox.body)).where(*pending).order_by(Outbox.sequence).limit(MOST_WAITING)
-    return list(session.scalars(oldest)), session.scalar(select(func.count()).where(*pending)) or 0
+    pending = select(Outbox).options(defer(Outbox.body)).where(outbox.IS_PENDING)
+    oldest = session.scalars(pending.order_by(Outbox.sequence).limit(MOST_WAITING))
+    return list(oldest), outbox.pending(session)[0]

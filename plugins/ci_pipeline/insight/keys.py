@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ci_pipeline.errors import StoreError
 from ci_pipeline.store.tables import Inbound, Outbox, Run, StageResult
@@ -72,7 +72,7 @@ def _queries(key: str) -> Iterator[Select[Run] | Select[Inbound]]:
         pushed = select(Inbound).where(Inbound.rev.startswith(key), Inbound.run.is_(None))
         yield pushed.order_by(Inbound.id.desc())
     if _NVR.fullmatch(key):
-        yield from (_built(output, key) for output in ("nvr", "original_spec_nvr"))
+        yield from (_built(named, key) for named in (StageResult.nvr, StageResult.original_spec_nvr))
     if key.isascii() and key.isdecimal() and int(key) <= _LARGEST_NUMBER:
         yield select(Inbound).where(Inbound.id == int(key))
     if said := _uuid(key):
@@ -80,9 +80,9 @@ def _queries(key: str) -> Iterator[Select[Run] | Select[Inbound]]:
         yield select(Inbound).join(Outbox, Outbox.inbound_id == Inbound.id).where(Outbox.id == said)
 
 
-def _built(output: str, nvr: str) -> Select[Run]:
+def _built(named: InstrumentedAttribute[str], nvr: str) -> Select[Run]:
     """Return the runs that built an NVR."""
-    tries = select(StageResult.run_id).where(StageResult.outputs[output].astext == nvr)
+    tries = select(StageResult.run_id).where(named == nvr)
     return select(Run).where(Run.id.in_(tries)).order_by(Run.id.desc())
 
 

@@ -1,16 +1,21 @@
 """The outbox: what we say on the bus is stored in the transaction that makes it true, and published afterwards."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, not_, select
 from sqlalchemy.orm import Session
 
 from ci_pipeline.errors import MessageRejected
 from ci_pipeline.store import database
 from ci_pipeline.store.tables import Outbox
 
+# The contracts of messages: the one of docs/messages.md first.
+OURS: Final = "ci-pipeline"
+# What is to be published, and was not yet.
+IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) & not_(Outbox.withheld)
 # The namespace of our message ids; any fixed UUID would do.
 _NAMESPACE = uuid.UUID("6f1c1b0e-8b0a-5c3e-9f53-0d5b8d1f7a10")
 # The key of an advisory lock; any fixed number would do.
@@ -23,9 +28,11 @@ def add(  # noqa: PLR0913 - the columns of a message, keyword-only
     key: str,
     event: str,
     topic: str,
-    body: dict[str, str],
+    body: Mapping[str, Any],
     run: int | None,
     inbound: int | None,
+    contract: str = OURS,
+    withheld: bool = False,
 ) -> Outbox | None:
     """Store a message to be published, once.
 
@@ -37,6 +44,8 @@ def add(  # noqa: PLR0913 - the columns of a message, keyword-only
         body: the message, already checked against its schema.
         run: the run it speaks of; its messages are published in order.
         inbound: the ledger row it answers.
+        contract: in whose words it is.
+        withheld: keep it, and do not publish it.
 
     Returns:
         The new row, or None when it had been said before.
@@ -44,16 +53,17 @@ def add(  # noqa: PLR0913 - the columns of a message, keyword-only
     identity = uuid.uuid5(_NAMESPACE, key)
     if session.get(Outbox, identity) is not None:
         return None
-    row = Outbox(id=identity, event=event, topic=topic, body=body, run_id=run, inbound_id=inbound)
+    row = Outbox(id=identity, event=event, topic=topic, body=dict(body), run_id=run, inbound_id=inbound)
+    row.contract, row.withheld = contract, withheld
     session.add(row)
     session.flush()
     return row
 
 
 def said(session: Session, run: int, event: str) -> int:
-    """Return how often a run has said `event`."""
-    count = session.scalar(select(func.count()).where(Outbox.run_id == run, Outbox.event == event))
-    return count or 0
+    """Return how often a run has said `event` of the message contract."""
+    ours = select(func.count()).where(Outbox.run_id == run, Outbox.event == event, Outbox.contract == OURS)
+    return session.scalar(ours) or 0
 
 
 def messages(session: Session, *, run: int | None = None, limit: int = 10_000) -> list[Outbox]:
@@ -90,15 +100,15 @@ def publish_pending(publish: Callable[[Outbox], None], *, runs: Iterable[int] | 
 
 def pending(session: Session) -> tuple[int, int]:
     """Return how many messages wait to be published, and how many are parked."""
-    unsent = select(func.count()).where(Outbox.published_at.is_(None))
-    waiting, parked = unsent.where(Outbox.parked_at.is_(None)), unsent.where(Outbox.parked_at.is_not(None))
-    return session.scalar(waiting) or 0, session.scalar(parked) or 0
+    count = select(func.count()).select_from(Outbox)
+    parked = count.where(Outbox.published_at.is_(None), Outbox.parked_at.is_not(None))
+    return session.scalar(count.where(IS_PENDING)) or 0, session.scalar(parked) or 0
 
 
 def _next_pending(session: Session, runs: list[int] | None) -> Outbox | None:
     """Return the oldest pending message, once no other publisher is at work: two could break a run's order."""
     session.execute(select(func.pg_advisory_xact_lock(_PUBLISHER_LOCK)))
-    unsent = select(Outbox).where(Outbox.published_at.is_(None), Outbox.parked_at.is_(None))
+    unsent = select(Outbox).where(IS_PENDING)
     chosen = unsent if runs is None else unsent.where(Outbox.run_id.in_(runs))
     return session.scalar(chosen.order_by(Outbox.sequence).limit(1))
 

@@ -10,12 +10,11 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline.change import Change, run_id_of
 from ci_pipeline.errors import StoreError
-from ci_pipeline.executors.report import Report
 from ci_pipeline.kind import Kind
-from ci_pipeline.outcome import Fault, Status, worst
+from ci_pipeline.outcome import Status, worst
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import INTEGRATION_TESTS, STAGES, Stage
-from ci_pipeline.store.tables import Artifact, Inbound, Run, StageResult, TestResult
+from ci_pipeline.stages import INTEGRATION_TESTS, STAGES
+from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 
 class Try(Protocol):
@@ -33,7 +32,6 @@ class Try(Protocol):
 T = TypeVar("T", bound=Try)
 
 NO_TEST_GUIDANCE = "''"
-LOST = "the task's process ended before it could report"
 # A backfill takes its time: pushes find room in Airflow, and on the machine.
 BACKFILLS_AT_ONCE = 4
 
@@ -222,49 +220,6 @@ def status_so_far(session: Session, run: int) -> Status:
     return worst(Status(result.status) for result in results if result.status)
 
 
-def has_try(session: Session, run: int, stage: Stage, try_number: int) -> bool:
-    """Tell whether a try of a stage has begun."""
-    return _try(session, run, stage, try_number) is not None
-
-
-def begin_try(session: Session, run: int, stage: Stage, try_number: int) -> StageResult:
-    """Record that a try of a stage has started. Beginning the same try again finds the row it made.
-
-    An older try that never reported cannot do so any more: its process is gone.
-    """
-    found = _try(session, run, stage, try_number)
-    if found is None:
-        for lost in session.scalars(_tries(run, stage).where(StageResult.status.is_(None))):
-            lost.status, lost.fault, lost.ended_at = Status.FAILURE, Fault.INFRASTRUCTURE, datetime.now(UTC)
-            lost.reason = LOST
-        found = StageResult(run_id=run, stage=stage.name, try_number=try_number)
-        session.add(found)
-        session.flush()
-    return found
-
-
-def end_try(session: Session, run: int, stage: Stage, try_number: int, report: Report) -> StageResult:
-    """Record how a try of a stage ended, with its tests and artifacts. The same report again changes nothing.
-
-    Raises:
-        StoreError: the try has ended otherwise, or a newer try has begun: whoever reports is a leftover of an old one.
-    """
-    found = _try(session, run, stage, try_number)
-    newest = session.scalar(_tries(run, stage).with_only_columns(func.max(StageResult.try_number)))
-    if found is not None and newest == try_number and _says(found, report):
-        return found
-    if found is None or found.status is not None or newest != try_number:
-        msg = f"try {try_number} of {stage.name} may not report: it has ended, or try {newest} has taken its place"
-        raise StoreError(msg)
-    found.status, found.reason, found.fault = report.status, report.reason, report.fault
-    found.outputs, found.tool_seconds = {**found.outputs, **report.outputs}, report.tool_seconds
-    found.ended_at = datetime.now(UTC)
-    found.tests = [TestResult(**test.model_dump()) for test in report.tests]
-    found.artifacts = [Artifact(**artifact.model_dump()) for artifact in report.artifacts]
-    session.flush()
-    return found
-
-
 def inbound_of(session: Session, run: int) -> Iterable[Inbound]:
     """Return the messages that led to a run."""
     return session.scalars(select(Inbound).where(Inbound.run == run).order_by(Inbound.id))
@@ -278,18 +233,3 @@ def _newest(rows: Iterable[T]) -> list[T]:
     """Return the newest try of every stage, in pipeline order, of a run's tries in the order they began."""
     newest = {row.stage: row for row in rows}
     return [newest[stage.name] for stage in STAGES if stage.name in newest]
-
-
-def _tries(run: int, stage: Stage) -> Any:
-    return select(StageResult).where(StageResult.run_id == run, StageResult.stage == stage.name)
-
-
-def _try(session: Session, run: int, stage: Stage, try_number: int) -> StageResult | None:
-    found: StageResult | None = session.scalar(_tries(run, stage).where(StageResult.try_number == try_number))
-    return found
-
-
-def _says(row: StageResult, report: Report) -> bool:
-    """Tell whether a try has reported exactly this: its first commit was answered to nobody."""
-    outputs = {**row.outputs, **report.outputs}
-    return (row.status, row.reason, row.outputs) == (report.status, report.reason, outputs)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     Text,
     UniqueConstraint,
+    false,
     func,
     text,
 )
@@ -131,21 +132,19 @@ class Revision(Base):
 
 
 class StageResult(Base):
-    """One try of one stage. `status` is NULL while it runs."""
+    """One try of one stage. `status` is NULL while it runs.
+
+    `nvr`, `original_spec_nvr` and `compose_rev` are what it was about, as its run knew them by then: "" while unknown.
+    """
 
     __tablename__ = "stage_result"
     __table_args__ = (
         UniqueConstraint("run_id", "stage", "try_number"),
-        Index(
-            "stage_result_by_nvr",
-            text("(outputs ->> 'nvr')"),
-            postgresql_where=text("(outputs ->> 'nvr') IS NOT NULL"),
-        ),
-        Index(
-            "stage_result_by_spec_nvr",
-            text("(outputs ->> 'original_spec_nvr')"),
-            postgresql_where=text("(outputs ->> 'original_spec_nvr') IS NOT NULL"),
-        ),
+        Index("stage_result_by_nvr", "nvr", "id", postgresql_where=text("nvr <> ''")),
+        Index("stage_result_by_spec_nvr", "original_spec_nvr", "id", postgresql_where=text("original_spec_nvr <> ''")),
+        Index("stage_result_by_compose", "compose_rev", "id", postgresql_where=text("compose_rev <> ''")),
+        Index("stage_result_by_end", "ended_at", "id"),
+        Index("stage_result_by_stage", "stage", "status", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -155,6 +154,9 @@ class StageResult(Base):
     status: Mapped[str | None]
     reason: Mapped[str] = mapped_column(server_default="")
     fault: Mapped[str] = mapped_column(server_default="")
+    nvr: Mapped[str] = mapped_column(server_default="")
+    original_spec_nvr: Mapped[str] = mapped_column(server_default="")
+    compose_rev: Mapped[str] = mapped_column(server_default="")
     outputs: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     tool_seconds: Mapped[float] = mapped_column(server_default=text("0"))
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -170,6 +172,7 @@ class TestResult(Base):
 
     __test__ = False
     __tablename__ = "test_result"
+    __table_args__ = (Index("test_result_by_name", "name", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     stage_result_id: Mapped[int] = mapped_column(ForeignKey("stage_result.id", ondelete="CASCADE"), index=True)
@@ -217,12 +220,19 @@ class Image(Base):
 
 
 class Outbox(Base):
-    """What we say on the bus. `id` is deterministic, so that saying it twice is saying it once."""
+    """What we say on the bus. `id` is deterministic, so that saying it twice is saying it once.
+
+    `contract` is whose words it is in. `withheld`: it is true and kept, and the settings say not to publish it.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_by_run", "run_id", "sequence"),
-        Index("outbox_pending", "sequence", postgresql_where=text("published_at IS NULL AND parked_at IS NULL")),
+        Index(
+            "outbox_pending",
+            "sequence",
+            postgresql_where=text("published_at IS NULL AND parked_at IS NULL AND NOT withheld"),
+        ),
         Index(
             "outbox_parked",
             "parked_at",
@@ -235,9 +245,11 @@ class Outbox(Base):
     sequence: Mapped[int] = mapped_column(BigInteger, Identity(), unique=True)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
     inbound_id: Mapped[int | None] = mapped_column(ForeignKey("inbound.id", ondelete="SET NULL"))
+    contract: Mapped[str] = mapped_column(server_default="ci-pipeline")
     event: Mapped[str]
     topic: Mapped[str]
     body: Mapped[dict[str, Any]]
+    withheld: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     published_at: Mapped[datetime | None]
     parked_at: Mapped[datetime | None]
