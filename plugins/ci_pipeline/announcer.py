@@ -126,7 +126,7 @@ class Announcer:
         return RunFacts(
             ci_name=run.dag_id,
             change=runs.change_of(run),
-            ref=self._ref_of(run),
+            ref=runs.ref_of(run, self._settings),
             build_id=run.number,
             build_url=addresses.run_in_airflow(self._settings, run.dag_id, run.run_id),
             topic_prefix=self._settings.bus.topic_prefix,
@@ -140,11 +140,6 @@ class Announcer:
             image_name=image_name,
             image_url=f"{folder}/images/{image_name}" if image_name else "",
         )
-
-    def _ref_of(self, run: Run) -> str:
-        """Return the ref that a run's compose is on, or is to be on: a side run has none but its candidate's."""
-        promotes = Kind(run.kind).promotes
-        return self._settings.ref_of(run.branch) if promotes else f"candidate/{run.branch}/{run.number}"
 
     def _packages_of(self, run: Run) -> str:
         """Return where in the branch's repositories a run's packages are: the newest build is never a side run's."""

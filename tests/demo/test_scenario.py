@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ci_pipeline.cli.views import RunView
+from ci_pipeline.datahub.model import RunResults
 from ci_pipeline.demo.packager import Pushed
 from ci_pipeline.demo.scenario import Act, Told, problems
 from ci_pipeline.demo.state import BranchState
@@ -19,7 +19,23 @@ def act(status: str, *, before: BranchState, after: BranchState, published: bool
     """Return a push whose run's `complete` says `status`."""
     return Act(
         pushed=Pushed(rev="0" * 40, subject="A change", at=NOW, said=""),
-        run=RunView("r", "ci-pipeline-f26", 1, "push", change(), status, "", NOW, NOW, NOW, None, "http://127.0.0.1"),
+        run=RunResults(
+            id="f26/1",
+            run="r",
+            dag="ci-pipeline-f26",
+            build_id=1,
+            kind="push",
+            change=change(),
+            ref="fedora/f26/x86_64/atomic-host",
+            status=status,
+            reason="",
+            created_at=NOW,
+            fired_at=NOW,
+            ended_at=NOW,
+            pruned_at=None,
+            url="http://127.0.0.1",
+            stages=(),
+        ),
         seconds=1,
         told=(
             Told("org.centos.prod.ci.pipeline.package.complete", "SUCCESS", published=True),

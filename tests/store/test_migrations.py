@@ -107,7 +107,8 @@ def test_results_from_before_the_datahub_are_named_after_what_they_were_about(ur
         )
         connection.exec_driver_sql(
             "INSERT INTO stage_result (id, run_id, stage, try_number, outputs) VALUES"
-            """ (1, 1, 'build_package', 1, '{"nvr": "n-1-1"}'), (2, 1, 'compose_ostree', 1, '{"compose_rev": "old"}'),"""
+            """ (1, 1, 'build_package', 1, '{"nvr": "n-1-1"}'),"""
+            """ (2, 1, 'compose_ostree', 1, '{"compose_rev": "old"}'),"""
             """ (3, 1, 'integration_tests', 1, '{}'), (4, 1, 'compose_ostree', 2, '{"compose_rev": "new"}')"""
         )
     store.migrate(url)

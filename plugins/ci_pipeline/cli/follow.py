@@ -7,7 +7,8 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from ci_pipeline import store
-from ci_pipeline.cli.views import RunView, run_with_stages
+from ci_pipeline.datahub.model import RunResults
+from ci_pipeline.datahub.queries import run_results
 from ci_pipeline.errors import StoreError
 from ci_pipeline.insight import matrix
 from ci_pipeline.insight.matrix import Row
@@ -18,15 +19,15 @@ POLL_SECONDS: Final = 0.5
 _FOR_EVER: Final = float("inf")
 
 
-def follow(settings: Settings, run_id: str, *, seconds: float = _FOR_EVER) -> Iterator[RunView]:
+def follow(settings: Settings, run_id: str, *, seconds: float = _FOR_EVER) -> Iterator[RunResults]:
     """Yield a run again and again, the last time when it has its final status.
 
     Raises:
         StoreError: there is no such run, or it has not ended in time.
     """
 
-    def look(session: Session) -> RunView:
-        return run_with_stages(session, settings, runs.get(session, run_id))
+    def look(session: Session) -> RunResults:
+        return run_results(session, settings, runs.get(session, run_id))
 
     deadline = time.monotonic() + seconds
     while True:

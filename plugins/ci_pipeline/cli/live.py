@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ci_pipeline.cli import tables
 from ci_pipeline.cli.output import local_time, out, say
-from ci_pipeline.cli.views import RunView, StageView
+from ci_pipeline.datahub.model import RunResults, TestedResult
 
 
 class OnTerminal:
@@ -48,13 +48,13 @@ class Display(OnTerminal):
         super().__init__(keep=keep)
         self._told: set[tuple[str, int, str | None]] = set()
 
-    def update(self, view: RunView) -> None:
+    def update(self, view: RunResults) -> None:
         """Show the run as it is now."""
         if not self._draw(tables.of_stages(view)):
             for stage in tables.begun(view):
                 self._tell(stage)
 
-    def _tell(self, stage: StageView) -> None:
+    def _tell(self, stage: TestedResult) -> None:
         for status, time in ((None, stage.started_at), (stage.status, stage.ended_at)):
             key = (stage.stage, stage.try_number, status)
             if time is not None and key not in self._told:
@@ -63,7 +63,7 @@ class Display(OnTerminal):
                     say(_line(stage, status, time))
 
 
-def _line(stage: StageView, status: str | None, time: datetime) -> str:
+def _line(stage: TestedResult, status: str | None, time: datetime) -> str:
     again = f" (try {stage.try_number})" if stage.try_number > 1 else ""
     took = f" {stage.seconds:.1f} s" if status else ""
     came = tables.made(stage) if status else ""

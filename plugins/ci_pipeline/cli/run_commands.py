@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from ci_pipeline import settings, store
-from ci_pipeline.cli import tables, views
+from ci_pipeline.cli import tables
 from ci_pipeline.cli.follow import follow, follow_all
 from ci_pipeline.cli.live import Display
 from ci_pipeline.cli.options import AsJson, Branch, Limit, RunOption
 from ci_pipeline.cli.output import local_time, print_json, print_json_lines, say, show
 from ci_pipeline.cli.overview import JsonLines, Overview
+from ci_pipeline.datahub import queries
+from ci_pipeline.datahub.model import RunResults
 from ci_pipeline.errors import StoreError
 from ci_pipeline.outcome import Status
 
@@ -49,7 +51,7 @@ def _watch_all(configured: settings.Settings, *, as_json: bool) -> None:
             display.update(rows)
 
 
-def _watch(configured: settings.Settings, run_id: str) -> views.RunView:
+def _watch(configured: settings.Settings, run_id: str) -> RunResults:
     with Display() as display:
         for view in follow(configured, run_id):
             display.update(view)
@@ -57,7 +59,7 @@ def _watch(configured: settings.Settings, run_id: str) -> views.RunView:
     return view
 
 
-def _watch_json(configured: settings.Settings, run_id: str) -> views.RunView:
+def _watch_json(configured: settings.Settings, run_id: str) -> RunResults:
     shown: object = None
     for view in follow(configured, run_id):
         known = [(stage.stage, stage.try_number, stage.status) for stage in view.stages], view.status
@@ -70,7 +72,7 @@ def _watch_json(configured: settings.Settings, run_id: str) -> views.RunView:
 def runs(*, branch: Branch = None, limit: Limit = 20, as_json: AsJson = False) -> None:
     """List runs, the newest first."""
     with store.session() as session:
-        found = views.recent_runs(session, settings.current(), branch=branch, limit=limit)
+        found = queries.recent_runs(session, settings.current(), branch=branch, limit=limit)
     if as_json:
         print_json(found)
     elif found:
@@ -82,11 +84,11 @@ def runs(*, branch: Branch = None, limit: Limit = 20, as_json: AsJson = False) -
 def results(*, run: RunOption = None, as_json: AsJson = False) -> None:
     """Show what came of every stage of a run: outputs, tests and artifacts."""
     with store.session() as session:
-        row = views.chosen_run(session, run)
+        row = queries.chosen_run(session, run)
         if row is None:
             msg = "there are no runs yet; push a change, or try `ci-pipeline demo`"
             raise StoreError(msg)
-        view = views.run_with_stages(session, settings.current(), row)
+        view = queries.run_results(session, settings.current(), row)
     if as_json:
         print_json(view)
         return
@@ -103,7 +105,7 @@ def results(*, run: RunOption = None, as_json: AsJson = False) -> None:
 def images(*, branch: Branch = None, limit: Limit = 20, as_json: AsJson = False) -> None:
     """List images, the newest first."""
     with store.session() as session:
-        found = views.image_list(session, settings.current(), branch=branch, limit=limit)
+        found = queries.image_list(session, settings.current(), branch=branch, limit=limit)
     if as_json:
         print_json(found)
     elif found:

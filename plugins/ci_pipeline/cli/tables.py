@@ -8,13 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ci_pipeline.cli.output import coloured, local_time, seconds, table
-from ci_pipeline.cli.views import ImageView, RunView, StageView
+from ci_pipeline.datahub.model import Image, RunResults, TestedResult
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import BY_NAME, STAGES, STEPS, Stage
 from ci_pipeline.wording import size
 
 
-def of_runs(views: Iterable[RunView]) -> Table:
+def of_runs(views: Iterable[RunResults]) -> Table:
     """Return runs, in the given order."""
     rows = [
         (
@@ -31,7 +31,7 @@ def of_runs(views: Iterable[RunView]) -> Table:
     return table("", ("run", "number", "change", "kind", "status", "when", "reason"), rows)
 
 
-def of_stages(view: RunView) -> Table:
+def of_stages(view: RunResults) -> Table:
     """Return the stages of a run: those that have begun, and while it goes on also those to come."""
     known = {stage.stage: stage for stage in begun(view)}
     idle = {stage.stage for stage in view.stages} - set(known)
@@ -42,26 +42,26 @@ def of_stages(view: RunView) -> Table:
     )
 
 
-def begun(view: RunView) -> list[StageView]:
+def begun(view: RunResults) -> list[TestedResult]:
     """Return the stages that have begun; of steps that had nothing to do, only the first, which says why."""
     known = {stage.stage: stage for stage in view.stages}
     return [stage for stage in view.stages if not _is_idle(known, BY_NAME[stage.stage])]
 
 
-def _is_idle(known: dict[str, StageView], stage: Stage) -> bool:
+def _is_idle(known: dict[str, TestedResult], stage: Stage) -> bool:
     steps = STEPS[stage.event]
     return (
         all(one.name in known and known[one.name].status == Status.SKIPPED for one in steps) and stage is not steps[0]
     )
 
 
-def _stage_row(stage: StageView) -> tuple[str | Text, ...]:
+def _stage_row(stage: TestedResult) -> tuple[str | Text, ...]:
     name = stage.stage if stage.try_number <= 1 else f"{stage.stage} (try {stage.try_number})"
     tools = seconds(stage.tool_seconds) if stage.status else ""
     return name, coloured(stage.status or "running"), seconds(stage.seconds), tools, made(stage)
 
 
-def of_outputs(view: RunView) -> Table:
+def of_outputs(view: RunResults) -> Table:
     """Return every output of a run's stages."""
     rows = [
         (stage.stage, key, value if isinstance(value, str) else json.dumps(value))
@@ -71,7 +71,7 @@ def of_outputs(view: RunView) -> Table:
     return table("outputs", ("stage", "output", "value"), rows)
 
 
-def of_tests(view: RunView) -> Table:
+def of_tests(view: RunResults) -> Table:
     """Return every test of a run."""
     rows = [
         (stage.stage, test.name, coloured(test.outcome), seconds(test.seconds), _first_line(test.message))
@@ -81,7 +81,7 @@ def of_tests(view: RunView) -> Table:
     return table("tests", ("stage", "test", "outcome", "seconds", "message"), rows)
 
 
-def of_artifacts(view: RunView) -> Table:
+def of_artifacts(view: RunResults) -> Table:
     """Return every file a run made."""
     rows = [
         (stage.stage, artifact.name, artifact.kind, size(artifact.size), artifact.sha256)
@@ -91,7 +91,7 @@ def of_artifacts(view: RunView) -> Table:
     return table("artifacts", ("stage", "name", "kind", "size", "sha256"), rows)
 
 
-def of_images(views: Iterable[ImageView]) -> Table:
+def of_images(views: Iterable[Image]) -> Table:
     """Return images, in the given order."""
     rows = [
         (
@@ -107,7 +107,7 @@ def of_images(views: Iterable[ImageView]) -> Table:
     return table("", ("image", "branch", "size", "generated", "booted", "removed"), rows)
 
 
-def made(stage: StageView) -> str:
+def made(stage: TestedResult) -> str:
     """Return in a few words what a stage made; if it did not end well, why."""
     if stage.status is None:
         return ""

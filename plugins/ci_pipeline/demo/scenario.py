@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ci_pipeline import store
 from ci_pipeline.cli.follow import POLL_SECONDS, follow
-from ci_pipeline.cli.views import RunView
+from ci_pipeline.datahub.model import RunResults
 from ci_pipeline.demo import state
 from ci_pipeline.demo.distgit import DistGit
 from ci_pipeline.demo.packager import BRANCH, PACKAGE, Pushed, push_broken, push_good
@@ -50,7 +50,7 @@ class Act:
     """
 
     pushed: Pushed
-    run: RunView
+    run: RunResults
     seconds: float
     told: tuple[Told, ...]
     before: BranchState
@@ -72,7 +72,7 @@ class Scene:
     sources: Path
     timeout: float
     on_push: Callable[[Pushed], None]
-    on_view: Callable[[RunView], None]
+    on_view: Callable[[RunResults], None]
 
 
 Play = Callable[[Scene], Act]

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, defer
 
+from ci_pipeline.datahub.model import url_of
 from ci_pipeline.insight import verdict
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, change_of, name_of
@@ -148,17 +148,6 @@ def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[
         )
         for row in session.scalars(query)
     )
-
-
-def url_of(path: str, settings: Settings) -> str:
-    """Return the public address of a file below `artifacts.folder`, or "" when it is elsewhere."""
-    base = settings.artifacts.url
-    if ".." in Path(path).parts or not base.startswith(("http://", "https://")):
-        return ""
-    try:
-        return f"{base.rstrip('/')}/{quote(str(Path(path).relative_to(settings.artifacts.folder)))}"
-    except ValueError:
-        return ""
 
 
 def _said(session: Session, whose: Any) -> tuple[Said, ...]:

@@ -118,6 +118,12 @@ def change_of(run: Run) -> Change:
     return Change(namespace=run.namespace, repo=run.repo, rev=run.rev, branch=run.branch)
 
 
+def ref_of(run: Run, settings: Settings) -> str:
+    """Return the ref that a run's compose is on, or is to be on: a side run has none but its candidate's."""
+    promotes = Kind(run.kind).promotes
+    return settings.ref_of(run.branch) if promotes else f"candidate/{run.branch}/{run.number}"
+
+
 def is_gating(run: Run, settings: Settings) -> bool:
     """Tell whether failing functional tests stop a run: as it was asked for, else as its package is configured."""
     asked = run.options.get("gating")
