@@ -50,6 +50,14 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[[quarantine]]\ntest='x'\nuntil=2027-01-31", r"quarantine.0.tracker: Field required"),
         ("[[quarantine]]\ntest='x'\ntracker='https://b/1'", r"quarantine.0.until: Field required"),
         ("[[quarantine]]\ntest='x'\ntracker='later'\nuntil=2027-01-31", r"quarantine.0.tracker: .*pattern"),
+        (
+            "[contracts]\ncdevents=true",
+            r"contracts.cdevents: unknown key; allowed here: ci_pipeline, contact, fedora_ci",
+        ),
+        ("[contracts.contact]\nurl='ci.example.org'", r"contracts.contact.url: .*is no http:// or https:// address"),
+        ("[contracts.contact]\ndocs='https://a:b@example.org/'", r"contracts.contact.docs: .*without a user"),
+        ("[contracts.contact]\nemail='us'", r"contracts.contact.email: .*is no mail address"),
+        ("[contracts.contact]\nteam=''", r"contracts.contact.team: .*pattern"),
         ("[conformance]\ncluster='cloud'", r"conformance.cluster: .*'none', 'existing', 'k3s'"),
         ("[stages.build_package]\ntoolchain='x'", r"stages.build_package.toolchain: .*'local' or 'fedora'"),
         ("[image]\ninterval_hours=-1", r"image.interval_hours: .*greater than or equal to 0"),
@@ -109,6 +117,14 @@ def test_the_shipped_file_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shipped.ref_of("f26") == "fedora/f26/x86_64/atomic-host"
     assert not shipped.package_of("hostinfo").gating
     assert shipped.package_of("greeter").gating
+
+
+def test_only_the_pipelines_own_topics_are_published_unless_asked(config: Path) -> None:
+    """Nobody gets a message twice, in another form, by an update."""
+    config.write_text("")
+    contracts = settings.load().contracts
+
+    assert (contracts.ci_pipeline, contracts.fedora_ci) == (True, False)
 
 
 def test_the_shipped_file_keeps_what_the_defaults_keep() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
+from ci_pipeline.bus import patterns
 from ci_pipeline.change import Name, Namespace
 
 
@@ -32,6 +33,25 @@ def _compiles(value: str) -> str:
 
 
 Expression = Annotated[str, AfterValidator(_compiles), StringConstraints(min_length=1, max_length=1000)]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\s]([^\r\n]*[^\s])?$", max_length=100)]
+
+
+def _web_url(value: str) -> str:
+    if not re.search(patterns.URL, value):
+        msg = "is no http:// or https:// address without a user; write other characters than ASCII's as %XX"
+        raise ValueError(msg)
+    return value
+
+
+def _email(value: str) -> str:
+    if not re.search(patterns.EMAIL, value):
+        msg = "is no mail address: ci@lists.example.org"
+        raise ValueError(msg)
+    return value
+
+
+WebUrl = Annotated[str, AfterValidator(_web_url), StringConstraints(max_length=1000)]
+Email = Annotated[str, AfterValidator(_email), StringConstraints(max_length=254)]
 TrackerUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=1000)]
 Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
@@ -53,6 +73,26 @@ class Bus(_Section):
     topic_prefix: Topic = Field("org.centos.prod", description="topics we publish start with this")
     prefetch: int = Field(200, ge=1, le=5000, description="messages held unacknowledged at most")
     publish_timeout: float = Field(15, gt=0, description="seconds to wait for the broker's confirm")
+
+
+class Contact(_Section):
+    """Whom to ask about a message, as every fedora-ci message says."""
+
+    name: Line = Field("CI-Pipeline", description="name of this CI system")
+    team: Line = Field("CI-Pipeline", description="who runs it")
+    url: WebUrl = Field("https://github.com/CentOS-PaaS-SIG/ci-pipeline", description="its page")
+    docs: WebUrl = Field(
+        "https://github.com/CentOS-PaaS-SIG/ci-pipeline/blob/master/README.md", description="its documentation"
+    )
+    email: Email = Field("ci@lists.fedoraproject.org", description="mail address that a human reads")
+
+
+class Contracts(_Section):
+    """In which forms an event is published."""
+
+    ci_pipeline: bool = Field(default=True, description="publish on the pipeline's own topics")
+    fedora_ci: bool = Field(default=False, description="publish as fedora-ci messages, too")
+    contact: Contact = Field(default_factory=Contact)
 
 
 class Database(_Section):

@@ -29,6 +29,7 @@ from ci_pipeline.sections import (
     Bus,
     Compose,
     Conformance,
+    Contracts,
     Database,
     DistGit,
     Image,
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     )
 
     bus: Bus = Field(default_factory=Bus)
+    contracts: Contracts = Field(default_factory=Contracts)
     database: Database = Field(default_factory=Database)
     artifacts: Artifacts = Field(default_factory=Artifacts)
     dist_git: DistGit = Field(default_factory=DistGit)

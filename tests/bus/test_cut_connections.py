@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ci_pipeline import publishing, store
-from ci_pipeline.bus import schemas
+from ci_pipeline.bus import base, schemas
 from ci_pipeline.bus.publisher import Publisher
 from ci_pipeline.errors import BusUnreachable
 from ci_pipeline.outcome import Status
@@ -32,7 +32,7 @@ def _message(number: int) -> schemas.PipelineMessage:
 
 def _heard(arrived: list[tuple[Any, Any, bytes]]) -> list[tuple[str, str]]:
     """Return the number in the body, and the id in the header, of what has arrived."""
-    return [(json.loads(raw)["build_id"], properties.headers[schemas.ID_HEADER]) for _, properties, raw in arrived]
+    return [(json.loads(raw)["build_id"], properties.headers[base.ID_HEADER]) for _, properties, raw in arrived]
 
 
 def _publish(publisher: Publisher, *numbers: int) -> None:
@@ -103,7 +103,7 @@ def test_the_outbox_goes_on_where_it_was_cut(
             publishing.publish(settings)
         published = [row.published_at is not None for row in _rows()]
         left = publishing.publish(settings)
-    heard = [properties.headers[schemas.ID_HEADER] for _, properties, _ in arrived()]
+    heard = [properties.headers[base.ID_HEADER] for _, properties, _ in arrived()]
     ids = [str(row.id) for row in rows]
 
     assert published == [True, True] + [False] * (len(rows) - 2)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fedora_messaging import config, message
 
-from ci_pipeline.bus import schemas
+from ci_pipeline.bus import base, schemas
 from ci_pipeline.bus.publisher import Publisher
 from ci_pipeline.errors import BusUnreachable, MessageRejected, SettingsError
 from tests.bus import recorded
@@ -132,7 +132,7 @@ def test_what_is_published_is_what_arrives(broker: Broker, listen: Any, event: s
     assert json.loads(raw) == RECORDED[event]
     assert method.routing_key == RECORDED[event]["topic"]
     assert properties.headers["fedora_messaging_schema"] == f"ci_pipeline.{event}"
-    assert properties.headers[schemas.ID_HEADER] == "row-7"
+    assert properties.headers[base.ID_HEADER] == "row-7"
     assert uuid.UUID(properties.message_id).version == 4
     assert (properties.content_type, properties.content_encoding) == ("application/json", "utf-8")
     assert properties.delivery_mode == 2

@@ -5,14 +5,14 @@ receive it. This module needs nothing but fedora-messaging, so that any consumer
 """
 
 import re
-import threading
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, Final
 
 import jsonschema
-from fedora_messaging import config, message
+from fedora_messaging import message
 
+from ci_pipeline.bus.base import BusMessage, first_problem, headers_of
 from ci_pipeline.errors import MessageError
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import (
@@ -31,12 +31,9 @@ from ci_pipeline.stages import (
 Property = dict[str, Any]  # the JSON schema of one key
 
 TOPIC_INFIX: Final = "ci.pipeline"
-ID_HEADER: Final = "ci_pipeline_id"
-KIND_HEADER: Final = "ci_pipeline_kind"
 NOT_YET: Final = "''"  # two quote characters: how the recorded messages write a value that a later stage makes
 MESSAGES: Final[dict[str, type["PipelineMessage"]]] = {}
 
-_CONFIGURING: Final = threading.Lock()
 _SEVERITIES: Final = {
     Status.SUCCESS: message.INFO,
     Status.UNSTABLE: message.WARNING,
@@ -79,7 +76,7 @@ _IMAGING: Final = {**_IMAGE, "image_name": _UNMADE, "image_url": _UNMADE}
 _RUN: Final = {**_NVRS, "compose_rev": _CHECKSUM}
 
 
-class PipelineMessage(message.Message):
+class PipelineMessage(BusMessage):
     """What all messages of the pipeline have in common. A subclass names its `event` and the keys it `adds`."""
 
     event: ClassVar[str]
@@ -92,19 +89,10 @@ class PipelineMessage(message.Message):
         cls.body_schema = _schema(event, cls.__doc__ or "", {**_BASE, **adds})
         MESSAGES[event] = cls
 
-    def __init__(
-        self,
-        body: Mapping[str, Any] | None = None,
-        headers: message.HeaderType | None = None,
-        topic: str | None = None,
-        properties: Any = None,
-        severity: int | None = None,
-    ) -> None:
-        """Make a message; its `severity` follows from the status in the body unless given."""
-        # The library calls its configuration loaded before it is; a second thread would find it empty.
-        with _CONFIGURING:
-            config.conf.get("publish_priority")
-        super().__init__(body, headers, topic, properties, severity or _severity(body or {}))
+    @classmethod
+    def severity_of(cls, body: Mapping[str, Any]) -> int:
+        """Return the severity of the status in a body; INFO if it has none."""
+        return next((level for status, level in _SEVERITIES.items() if status == body.get("status")), message.INFO)
 
     @property
     def summary(self) -> str:
@@ -123,19 +111,9 @@ class PipelineMessage(message.Message):
         return str(self.body["build_url"])
 
     @property
-    def app_name(self) -> str:
-        """The application, as notifications show it."""
-        return "CI Pipeline"
-
-    @property
     def agent_name(self) -> str:
         """The account the pipeline works as."""
         return str(self.body["username"])
-
-    @property
-    def usernames(self) -> list[str]:
-        """The accounts the message is about."""
-        return [self.agent_name]
 
     @property
     def packages(self) -> list[str]:
@@ -154,10 +132,6 @@ def _schema(event: str, description: str, properties: Mapping[str, Property]) ->
         "required": sorted(properties),
         "additionalProperties": False,
     }
-
-
-def _severity(body: Mapping[str, Any]) -> int:
-    return next((level for status, level in _SEVERITIES.items() if status == body.get("status")), message.INFO)
 
 
 class PackageIgnoreV1(PipelineMessage, event=IGNORE, adds={}):
@@ -263,10 +237,9 @@ def check(event: str, prefix: str, body: Mapping[str, str]) -> None:
     Raises:
         MessageError: there is no such event, or the body breaks the schema; the text has the JSON schema's reason.
     """
-    problem = jsonschema.exceptions.best_match(_validator(event).iter_errors(body))
-    if problem is not None:
-        where = ".".join(str(part) for part in problem.absolute_path) or "the body"
-        msg = f"a {event} message breaks its schema: {where}: {problem.message}"
+    problem = first_problem(_validator(event), body)
+    if problem:
+        msg = f"a {event} message breaks its schema: {problem}"
         raise MessageError(msg)
     if body["topic"] != topic_of(event, prefix):
         msg = f"a {event} message breaks its schema: topic: {body['topic']!r} is not {topic_of(event, prefix)!r}"
@@ -284,9 +257,7 @@ def make(event: str, prefix: str, body: Mapping[str, str], *, outbox_id: str = "
         MessageError: there is no such event, or the body breaks its schema.
     """
     check(event, prefix, body)
-    told = {ID_HEADER: outbox_id, KIND_HEADER: kind}
-    headers: message.HeaderType = {name: value for name, value in told.items() if value}
-    return MESSAGES[event](body=dict(body), topic=topic_of(event, prefix), headers=headers)
+    return MESSAGES[event](body=dict(body), topic=topic_of(event, prefix), headers=headers_of(outbox_id, kind))
 
 
 @cache
