@@ -6,11 +6,12 @@ from urllib.parse import quote, urlsplit
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE
 from ci_pipeline.store import runs
-from ci_pipeline.store.tables import Image, Run, StageResult
+from ci_pipeline.store.tables import Artifact, Image, Run, StageResult
 
 # Below Airflow's own address, served by our plugin.
 CHANGE_PAGE: Final = "/ci-pipeline/change/{run_id}"
@@ -56,6 +57,18 @@ def artifacts_of(settings: Settings, branch: str) -> str:
     return f"{settings.artifacts.url}/fedora-atomic/{branch}"
 
 
+def packages_of(settings: Settings, run: Run) -> str:
+    """Return the address of the repository of a run's packages: the newest build is never a side run's."""
+    folder = f"{run.repo}_repo" if Kind(run.kind).promotes else f"builds/{run.run_id}"
+    return f"{artifacts_of(settings, run.branch)}/repo/{folder}/"
+
+
+def log_of(settings: Settings, run: Run, result: StageResult) -> str:
+    """Return the whole address of the log of a try's main tool; "" if it left none, or none is kept."""
+    log = _main_log(run, result)
+    return f"{settings.airflow.url}{_log_path(run, log)}" if log else ""
+
+
 def _made(session: Session, settings: Settings, run: Run) -> dict[str, str]:
     known, folder = runs.outputs(session, run.id), artifacts_of(settings, run.branch)
     built = runs.latest_results(session, run.id).get(BUILD_PACKAGE.name)
@@ -76,12 +89,19 @@ def _is_kept(session: Session, run: Run, name: str) -> bool:
 
 def _of_result(settings: Settings, run: Run, result: StageResult) -> dict[str, str]:
     found = {}
-    logs = [one for one in result.artifacts if one.kind == "log"]
-    # A stage names the log of its main tool first, but for what it had to prepare.
-    main = min(logs, key=lambda one: (one.name in _PREPARING, one.id), default=None)
-    if main is not None and run.pruned_at is None:
-        found[LOG] = below_airflow(settings, f"{LOG_FILES}/{quote(run.dag_id)}/{main.id}")
+    if log := _main_log(run, result):
+        found[LOG] = below_airflow(settings, _log_path(run, log))
     jenkins = str(result.outputs.get("jenkins_url", ""))
     if urlsplit(jenkins).scheme in {"http", "https"}:
         found[JENKINS] = jenkins
     return found
+
+
+def _main_log(run: Run, result: StageResult) -> Artifact | None:
+    """Return the log of a try's main tool: a stage names it first, but for what it had to prepare."""
+    logs = [one for one in result.artifacts if one.kind == "log" and run.pruned_at is None]
+    return min(logs, key=lambda one: (one.name in _PREPARING, one.id), default=None)
+
+
+def _log_path(run: Run, log: Artifact) -> str:
+    return f"{LOG_FILES}/{quote(run.dag_id)}/{log.id}"

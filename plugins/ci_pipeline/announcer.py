@@ -4,46 +4,20 @@ One happening (a stage was queued, begins, ended, was skipped; a run ended) is t
 of it: each contract of the bus has its own message of it.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline import addresses
+from ci_pipeline import addresses, fedora_ci
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
 from ci_pipeline.change import Change
-from ci_pipeline.kind import Kind
+from ci_pipeline.happening import Happening
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import COMPLETE, STEPS, Stage
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.tables import Inbound, Run, StageResult
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something that happened in a run.
-
-    Attributes:
-        run: the run.
-        event: the event of the message contract (`package.running`, `complete`), or that a stage was skipped
-            (`image.skipped`), of which that contract says nothing.
-        status: what the message says: of the run so far, once a stage has ended.
-        result: the try it is about; None for the end of a run, and while a stage is queued.
-        ordinal: tells it from the same event said before in its run: a re-run says its stages again.
-    """
-
-    run: Run
-    event: str
-    status: Status
-    result: StageResult | None
-    ordinal: int
-
-    @property
-    def key(self) -> str:
-        """What happened, in words that are the same however often they are said."""
-        return f"run {self.run.id}: {self.event} {self.ordinal}"
 
 
 class Announcer:
@@ -81,43 +55,55 @@ class Announcer:
     def queued(self, run: Run, stage: Stage) -> None:
         """Say that a stage is about to run, if it announces that and is not waited for already."""
         if stage.announces_queued and self._count(run, stage.queued) <= self._count(run, stage.running):
-            self._tell(run, stage.queued, Status.SUCCESS, None)
+            self._tell(run, stage.queued, Status.SUCCESS, stage)
 
     def running(self, run: Run, stage: Stage, result: StageResult) -> None:
         """Say that a stage begins, unless the world thinks so already."""
         if not self.is_open(run, stage):
             self.queued(run, stage)
-            self._tell(run, stage.running, Status.SUCCESS, result)
+            self._tell(run, stage.running, Status.SUCCESS, stage, result)
 
     def ended(self, run: Run, stage: Stage, result: StageResult) -> None:
         """Say that a stage has ended, if the world thinks that it is running."""
         if self.is_open(run, stage):
-            self._tell(run, stage.complete, runs.status_so_far(self._session, run.id), result)
+            self._tell(run, stage.complete, runs.status_so_far(self._session, run.id), stage, result)
 
     def skipped(self, run: Run, stage: Stage, result: StageResult) -> None:
         """Say that a stage has nothing to do, once for the steps of one thing; our own contract has no words for it."""
         if stage is STEPS[stage.event][0]:
-            self._spread(Happening(run, stage.skipped, Status.SKIPPED, result, result.id))
+            self._spread(Happening(run, stage.skipped, Status.SKIPPED, stage, result, result.id))
 
     def run_ended(self, run: Run, status: Status) -> None:
         """Say the run's one `complete`."""
-        self._tell(run, COMPLETE, status, None)
+        self._tell(run, COMPLETE, status)
 
     def _count(self, run: Run, event: str) -> int:
         return outbox.said(self._session, run.id, event)
 
-    def _tell(self, run: Run, event: str, status: Status, result: StageResult | None) -> None:
-        happening = Happening(run, event, status, result, self._count(run, event) + 1)
+    def _tell(
+        self, run: Run, event: str, status: Status, stage: Stage | None = None, result: StageResult | None = None
+    ) -> None:
+        happening = Happening(run, event, status, stage, result, self._count(run, event) + 1)
         self._say(self._facts(run, status), event, key=happening.key, run=run.id)
         self._spread(happening)
 
     def _spread(self, happening: Happening) -> None:
         """Tell a happening to whoever hears of it beside the message contract."""
+        fedora_ci.say(self._session, self._settings, happening)
 
     def _say(self, facts: RunFacts, event: str, *, key: str, run: int | None, inbound: int | None = None) -> None:
         body = events.body(event, facts)
         schemas.check(event, facts.topic_prefix, body)
-        outbox.add(self._session, key=key, event=event, topic=body["topic"], body=body, run=run, inbound=inbound)
+        outbox.add(
+            self._session,
+            key=key,
+            event=event,
+            topic=body["topic"],
+            body=body,
+            run=run,
+            inbound=inbound,
+            withheld=not self._settings.contracts.ci_pipeline,
+        )
 
     def _facts(self, run: Run, status: Status) -> RunFacts:
         known = runs.outputs(self._session, run.id)
@@ -134,16 +120,12 @@ class Announcer:
             test_guidance=run.test_guidance,
             original_spec_nvr=_text(known, "original_spec_nvr"),
             nvr=_text(known, "nvr"),
-            package_url=f"{folder}/repo/{self._packages_of(run)}/",
+            package_url=addresses.packages_of(self._settings, run),
             compose_url=f"{folder}/ostree",
             compose_rev=_text(known, "compose_rev"),
             image_name=image_name,
             image_url=f"{folder}/images/{image_name}" if image_name else "",
         )
-
-    def _packages_of(self, run: Run) -> str:
-        """Return where in the branch's repositories a run's packages are: the newest build is never a side run's."""
-        return f"{run.repo}_repo" if Kind(run.kind).promotes else f"builds/{run.run_id}"
 
 
 def _text(known: dict[str, Any], key: str) -> str:

@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Iterable
 
-from ci_pipeline.bus import schemas
+from fedora_messaging.message import Message
+
+from ci_pipeline.bus import fedora_ci, schemas
 from ci_pipeline.bus.publisher import Publisher
 from ci_pipeline.errors import DatabaseUnreachable, PublishError
 from ci_pipeline.settings import Settings
@@ -28,8 +30,9 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
 
         def hand_over(row: Outbox) -> None:
             kind = row.run.kind if row.run else ""
-            publisher.publish(schemas.make(row.event, _prefix(row), row.body, outbox_id=str(row.id), kind=kind))
-            log.info("published %s %s", row.topic, row.body["status"])
+            message = _message(row, kind)
+            publisher.publish(message)
+            log.info("published %s: %s", row.topic, message.summary)
 
         return outbox.publish_pending(hand_over, runs=runs)
 
@@ -42,6 +45,13 @@ def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -
         log.warning("messages stay in the outbox: %s", error)
 
 
-def _prefix(row: Outbox) -> str:
-    """Return the prefix a stored topic was made with: the setting may have changed since."""
-    return row.topic.removesuffix(f".ci.pipeline.{row.event}")
+def _message(row: Outbox, kind: str) -> Message:
+    """Return a stored message in the words of its contract.
+
+    The prefix is the one its topic was made with: the setting may have changed since.
+    """
+    if row.contract == outbox.FEDORA_CI:
+        prefix, phase = row.topic.removesuffix(f".ci.{row.event}"), row.event.rpartition(".")[2]
+        return fedora_ci.make(phase, prefix, row.body, outbox_id=str(row.id), kind=kind)
+    prefix = row.topic.removesuffix(f".{schemas.TOPIC_INFIX}.{row.event}")
+    return schemas.make(row.event, prefix, row.body, outbox_id=str(row.id), kind=kind)

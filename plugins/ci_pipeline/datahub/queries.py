@@ -95,7 +95,7 @@ def result(session: Session, settings: Settings, result_id: str) -> RunResult:
 def run_results(session: Session, settings: Settings, row: tables.Run) -> RunResults:
     """Return a run and the newest try of each of its stages, with all their tests."""
     newest = list(runs.latest_results(session, row.id).values())
-    counts = _counts(session, [one.id for one in newest])
+    counts = test_counts(session, [one.id for one in newest])
     stages = tuple(
         TestedResult(
             **Result.fields_of(one, row, settings),
@@ -173,7 +173,7 @@ def _on_ref(ref: str | None, settings: Settings) -> Any:
 
 
 def _of_runs(session: Session, settings: Settings, rows: Sequence[tables.StageResult]) -> tuple[RunResult, ...]:
-    counts, current = _counts(session, [row.id for row in rows]), _current(session, {row.run_id for row in rows})
+    counts, current = test_counts(session, [row.id for row in rows]), _current(session, {row.run_id for row in rows})
     return tuple(
         RunResult(
             **Result.fields_of(row, row.run, settings),
@@ -185,7 +185,7 @@ def _of_runs(session: Session, settings: Settings, rows: Sequence[tables.StageRe
     )
 
 
-def _counts(session: Session, results: Collection[int]) -> dict[int, dict[str, int]]:
+def test_counts(session: Session, results: Collection[int]) -> dict[int, dict[str, int]]:
     """Return the number of tests of results, by outcome."""
     key = tables.TestResult.stage_result_id
     query = select(key, tables.TestResult.outcome, func.count()).where(key.in_(results))

@@ -151,7 +151,8 @@ def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[
 
 
 def _said(session: Session, whose: Any) -> tuple[Said, ...]:
-    query = select(Outbox, Outbox.body["status"].astext).options(defer(Outbox.body)).where(whose)
+    status = func.coalesce(Outbox.body["status"].astext, Outbox.body["test"]["result"].astext)
+    query = select(Outbox, status).options(defer(Outbox.body)).where(whose)
     rows = session.execute(query.order_by(Outbox.sequence).limit(MOST_SAID))
     return tuple(
         Said(

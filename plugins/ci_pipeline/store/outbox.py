@@ -8,12 +8,13 @@ from typing import Any, Final
 from sqlalchemy import func, not_, select
 from sqlalchemy.orm import Session
 
-from ci_pipeline.errors import MessageRejected
+from ci_pipeline.errors import MessageError, MessageRejected
 from ci_pipeline.store import database
 from ci_pipeline.store.tables import Outbox
 
 # The contracts of messages: the one of docs/messages.md first.
 OURS: Final = "ci-pipeline"
+FEDORA_CI: Final = "fedora-ci"
 # What is to be published, and was not yet.
 IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) & not_(Outbox.withheld)
 # The namespace of our message ids; any fixed UUID would do.
@@ -116,7 +117,7 @@ def _next_pending(session: Session, runs: list[int] | None) -> Outbox | None:
 def _publish_one(row: Outbox, publish: Callable[[Outbox], None]) -> int:
     try:
         publish(row)
-    except MessageRejected as error:
+    except (MessageRejected, MessageError) as error:
         # Retrying cannot help: an operator has to look. The messages behind it still go out.
         row.parked_at, row.error = datetime.now(UTC), str(error)
         return 0
