@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline import addresses
 from ci_pipeline.change import Change
+from ci_pipeline.insight import flakes
+from ci_pipeline.insight.flakes import FlakeRate, Rates
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import images, runs
@@ -16,7 +18,7 @@ from ci_pipeline.store.tables import Image, Run, StageResult
 
 @dataclass(frozen=True)
 class TestView:
-    """One test case. `seconds` is its wall time."""
+    """One test case. `seconds` is its wall time; `flaky` how it did lately, if it failed at least once."""
 
     __test__ = False
 
@@ -24,6 +26,7 @@ class TestView:
     outcome: str
     seconds: float
     message: str
+    flaky: FlakeRate | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class StageView:
     artifacts: tuple[ArtifactView, ...]
 
     @classmethod
-    def of(cls, row: StageResult) -> Self:
+    def of(cls, row: StageResult, rates: Rates) -> Self:
         """Read a row, its tests and artifacts."""
         end = row.ended_at or datetime.now(UTC)
         return cls(
@@ -78,7 +81,10 @@ class StageView:
             seconds=round((end - row.started_at).total_seconds(), 3),
             tool_seconds=row.tool_seconds,
             outputs=row.outputs,
-            tests=tuple(TestView(test.name, test.outcome, test.seconds, test.message) for test in row.tests),
+            tests=tuple(
+                TestView(test.name, test.outcome, test.seconds, test.message, rates.get((row.stage, test.name)))
+                for test in row.tests
+            ),
             artifacts=tuple(ArtifactView(one.name, one.kind, one.path, one.sha256, one.size) for one in row.artifacts),
         )
 
@@ -181,8 +187,10 @@ class ImageView:
 
 def run_with_stages(session: Session, settings: Settings, row: Run) -> RunView:
     """Read a run and the newest try of each of its stages."""
-    stages = tuple(StageView.of(result) for result in runs.latest_results(session, row.id).values())
-    return RunView.of(row, settings, stages)
+    results = runs.latest_results(session, row.id).values()
+    tests = ((result.stage, test.name, test.outcome) for result in results for test in result.tests)
+    rates = flakes.of_run(session, row, tests)
+    return RunView.of(row, settings, tuple(StageView.of(result, rates) for result in results))
 
 
 def chosen_run(session: Session, run_id: str | None) -> Run | None:
