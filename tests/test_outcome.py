@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci_pipeline.outcome import Status, TestOutcome, is_bad, worst
+from ci_pipeline.outcome import Status, TestOutcome, has_failed, is_bad, worst
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,10 @@ def test_a_whole_is_as_bad_as_its_worst_part(statuses: list[Status], expected: S
 def test_failures_and_errors_of_tests_are_bad() -> None:
     """A skipped test is neither a failure nor hidden as one."""
     assert {outcome for outcome in TestOutcome if is_bad(outcome)} == {TestOutcome.FAILED, TestOutcome.ERROR}
+
+
+def test_a_failure_that_does_not_count_is_a_failure_all_the_same() -> None:
+    """It is shown among the failed tests, and is no pass."""
+    failed = {outcome for outcome in TestOutcome if has_failed(outcome)}
+
+    assert set(TestOutcome) - failed == {TestOutcome.PASSED, TestOutcome.SKIPPED}

@@ -1,8 +1,12 @@
 #!/usr/bin/python
-"""Check that the file systems a stage works on have room before it begins: at least `limits.free_mb` MiB each."""
+"""Check that the file systems a stage works on have room before it begins: at least `limits.free_mb` MiB each.
+
+It comes first in every stage: `began` is when the stage did, on the builder's monotonic clock.
+"""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +26,7 @@ def check(params: dict[str, Any]) -> Part:
     needed = int(params["limits"]["free_mb"])
     if short := shortage([Path(params[name]) for name in ("workspace", "artifacts", "cache")], needed):
         raise DiskFullError(f"{short}, and a stage needs {needed} (limits.free_mb)")
-    return {}
+    return {"began": time.monotonic()}
 
 
 if __name__ == "__main__":

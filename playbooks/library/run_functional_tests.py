@@ -8,13 +8,16 @@ on localhost inside the sandbox, without network and without root.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_junit import Test, read_junit
+from ansible.module_utils.ci_reruns import Attempt, Reruns, Source, run_all
 from ansible.module_utils.ci_results import read_results_yml, regular_files, verdict
 from ansible.module_utils.ci_sandbox import Finished, Sandbox, require
 from ansible.module_utils.ci_stage import PackageError, Part, clean, run_module
@@ -29,6 +32,8 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "roles": {"type": "dict", "required": True},
     "workspace": {"type": "path", "required": True},
     "quarantine": {"type": "list", "elements": "dict", "default": []},
+    "reruns": {"type": "dict", "default": {}},
+    "began": {"type": "float", "required": True},
     "limits": {"type": "dict", "required": True},
 }
 NONE: Final = "the package has no functional tests (no tests/tests*.yml)"
@@ -47,15 +52,15 @@ def run_tests(params: dict[str, Any]) -> Part:
     playbooks = find_playbooks(Path(params["source"]))
     if not playbooks:
         return {"status": "SKIPPED", "reason": NONE, "outputs": {"total": 0, "failed": 0}}
-    workspace = Path(params["workspace"])
-    sandbox = prepare(params, workspace)
+    workspace, reruns = Path(params["workspace"]), Reruns.of(params)
+    sandbox, source = prepare(params, workspace), Source(Path(params["source"]), workspace, reruns)
+    runs = {name: partial(run_playbook, name, sandbox, source) for name in playbooks}
     try:
-        found = [run_playbook(name, sandbox, workspace) for name in playbooks]
+        tests, remarks = run_all(runs, reruns)
     except PackageError as error:
         error.part["artifacts"] = _artifacts(workspace)
         raise
     artifacts = _artifacts(workspace)
-    tests = [test for part in found for test in part or []]
     if not tests:
         return {
             "status": "SKIPPED",
@@ -63,7 +68,7 @@ def run_tests(params: dict[str, Any]) -> Part:
             "outputs": {"total": 0, "failed": 0},
             "artifacts": artifacts,
         }
-    part = verdict(tests, "functional", params["quarantine"])
+    part = verdict(tests, "functional", params["quarantine"], remarks)
     if part["outputs"]["total"] == 0:
         part |= {"status": "SKIPPED", "reason": f"all {len(tests)} functional tests were skipped"}
     del part["outputs"]["skipped"]
@@ -129,31 +134,41 @@ def _environment(names: Sequence[str], root: Path) -> dict[str, str]:
     return environment | ({"LD_LIBRARY_PATH": "/usr/lib64"} if (root / "usr" / "lib64").is_dir() else {})
 
 
-def run_playbook(name: str, sandbox: Sandbox, workspace: Path) -> list[Test] | None:
-    """Run one playbook and return its tests; None when no play of it is tagged classic.
+def run_playbook(name: str, sandbox: Sandbox, source: Source, attempt: Attempt) -> list[Test]:
+    """Run one playbook and return its tests; none when no play of it is tagged classic.
 
     Raises PackageError when Ansible cannot even start it.
     """
-    stem = name.removesuffix(".yml")
-    artifacts = workspace / "artifacts" / stem
-    artifacts.mkdir()
-    inside = f"{_ARTIFACTS}/{stem}"
-    own = Path(sandbox.writable[_SOURCE]) / "tests" / "inventory"
+    label = attempt.label(name.removesuffix(".yml"))
+    artifacts, inside = sandbox.writable[_ARTIFACTS] / label, f"{_ARTIFACTS}/{label}"
+    try:
+        artifacts.mkdir()
+    except FileExistsError as error:
+        raise PackageError(f"the tests left {label} where the results of others belong") from error
+    folder = source.of(attempt, label)
+    place = dataclasses.replace(
+        sandbox,
+        limits={**sandbox.limits, "seconds": attempt.seconds},
+        writable={**sandbox.writable, _SOURCE: folder},
+        environment={**sandbox.environment, "TEST_ARTIFACTS": inside},
+    )
+    ran = place.run(_command(name, folder, inside), sandbox.workspace / f"{label}.ansible.log")
+    return judge(name, ran, _reported(artifacts))
+
+
+def _command(name: str, source: Path, artifacts: str) -> list[str]:
+    own = source / "tests" / "inventory"
     inventory = "inventory" if own.exists() and not own.is_symlink() else _INVENTORY
     program = Path(sys.prefix) / "bin" / "ansible-playbook"
     command = [str(program) if program.is_file() else require("ansible-playbook"), "--tags", "classic"]
-    command += ["--inventory", inventory, "--extra-vars", json.dumps({"artifacts": inside}), name]
-    sandbox.environment = {**sandbox.environment, "TEST_ARTIFACTS": inside}
-    ran = sandbox.run(command, workspace / f"{stem}.ansible.log")
-    return judge(name, ran, _reported(artifacts, workspace / "artifacts"))
+    return [*command, "--inventory", inventory, "--extra-vars", json.dumps({"artifacts": artifacts}), name]
 
 
-def _reported(folder: Path, root: Path) -> list[Test]:
+def _reported(folder: Path) -> list[Test]:
     """Return the tests in the result files of one playbook. An unreadable file is an error of its own."""
     tests: list[Test] = []
-    for path in regular_files(root):
-        if folder not in path.parents or folder.is_symlink():
-            continue
+    # The tests may have put a link in its place.
+    for path in [] if folder.is_symlink() else regular_files(folder):
         try:
             if path == folder / "results.yml":
                 tests += read_results_yml(path)
@@ -169,7 +184,7 @@ def _error(name: str, message: str) -> Test:
     return {"name": name, "outcome": "error", "seconds": 0.0, "message": message}
 
 
-def judge(name: str, ran: Finished, tests: list[Test]) -> list[Test] | None:
+def judge(name: str, ran: Finished, tests: list[Test]) -> list[Test]:
     """Return the tests, with one named after the playbook when its exit code says what no result file does."""
     said = clean(next(iter(_SAID.findall(ran.stdout)), "it said nothing"), 300)
     if ran.timed_out:
@@ -181,7 +196,7 @@ def judge(name: str, ran: Finished, tests: list[Test]) -> list[Test] | None:
         return [*tests, {"name": name, "outcome": "failed", "seconds": 0.0, "message": said}]
     if not tests:
         ran_something = any(int(ok) for ok, _, _ in recap)
-        return [{"name": name, "outcome": "passed", "seconds": 0.0, "message": ""}] if ran_something else None
+        return [{"name": name, "outcome": "passed", "seconds": 0.0, "message": ""}] if ran_something else []
     return tests
 
 

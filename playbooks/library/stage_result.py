@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STATUSES: Final = ("SUCCESS", "SKIPPED", "UNSTABLE", "FAILURE")  # from good to bad
 KINDS: Final = ("srpm", "rpm", "image", "log", "junit", "report")
-OUTCOMES: Final = ("passed", "failed", "error", "skipped", "quarantined")
+OUTCOMES: Final = ("passed", "failed", "error", "skipped", "quarantined", "passed-on-rerun")
 ARGUMENTS: Final[dict[str, Any]] = {
     "workspace": {"type": "path", "required": True},
     "status": {"type": "str", "choices": list(STATUSES)},

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_atomic_tests import run_atomic
+from ansible.module_utils.ci_atomic_tests import atomic_runs
 from ansible.module_utils.ci_host_checks import CheckError, Ssh, booted_rev, candidates, check_host, check_package
 from ansible.module_utils.ci_ostree import Repository
+from ansible.module_utils.ci_reruns import Attempt, Reruns, run_all
 from ansible.module_utils.ci_results import verdict
 from ansible.module_utils.ci_stage import Part, StageError, run_module
 from ansible.module_utils.ci_tools import Clock
 from ansible.module_utils.ci_vm import ACCELERATORS, SSH_PORT, Vm, drive, speaks_ssh
+
+if TYPE_CHECKING:
+    from ansible.module_utils.ci_junit import Test
 
 ARGUMENTS: Final[dict[str, Any]] = {
     "disk": {"type": "path", "required": True},
@@ -34,6 +38,8 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "accelerator": {"type": "str", "choices": list(ACCELERATORS), "default": "tcg"},
     "workspace": {"type": "path", "required": True},
     "quarantine": {"type": "list", "elements": "dict", "default": []},
+    "reruns": {"type": "dict", "default": {}},
+    "began": {"type": "float", "required": True},
     "limits": {"type": "dict", "required": True},
 }
 
@@ -69,10 +75,16 @@ def _examine(ssh: Ssh, params: dict[str, Any], workspace: Path) -> Part:
     wanted = candidates(
         Path(params["package_repo"]), on_host.intersection(params["packages"]), workspace, params["limits"]
     )
-    tests = check_host(ssh, params["compose_rev"])
-    tests += [check_package(ssh, nevra, composed, files) for nevra, files in wanted.items()]
-    tests += run_atomic(Path(params["source"]), ssh.key, ssh.port, workspace, params["limits"], params["roles"])
-    part = verdict(tests, "integration", params["quarantine"])
+
+    def check(_: Attempt) -> list[Test]:
+        checked = [check_package(ssh, nevra, composed, files) for nevra, files in wanted.items()]
+        return check_host(ssh, params["compose_rev"]) + checked
+
+    reruns = Reruns.of(params)
+    package = {"source": Path(params["source"]), "roles": params["roles"], "limits": params["limits"]}
+    with atomic_runs(ssh=ssh, workspace=workspace, reruns=reruns, **package) as playbooks:
+        tests, remarks = run_all({"the host's checks": check, **playbooks}, reruns)
+    part = verdict(tests, "integration", params["quarantine"], remarks)
     del part["outputs"]["skipped"]
     part["outputs"] |= {"booted_rev": _booted(ssh), "promoted": False}
     return part
@@ -88,7 +100,9 @@ def _booted(ssh: Ssh) -> str:
 def _artifacts(workspace: Path) -> list[dict[str, str]]:
     logs = [workspace / "console.log", *sorted(workspace.glob("*.atomic.log"))]
     found = [{"path": str(path), "kind": "log"} for path in logs if path.exists()]
-    return found + [{"path": str(path), "kind": "junit"} for path in sorted((workspace / "atomic").glob("*/*.xml"))]
+    root = workspace / "atomic"
+    reports = sorted(root.glob("*/*.xml"))
+    return found + [{"path": str(path), "kind": "junit", "name": str(path.relative_to(root))} for path in reports]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ socket in a shared folder, with a key for this one machine. The guest has no Pyt
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import selectors
@@ -14,17 +15,22 @@ import shutil
 import socket
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_host_checks import SSH_OPTIONS
 from ansible.module_utils.ci_junit import read_junit
+from ansible.module_utils.ci_reruns import Source
 from ansible.module_utils.ci_results import regular_files
 from ansible.module_utils.ci_sandbox import Sandbox, require
 from ansible.module_utils.ci_stage import PackageError, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ansible.module_utils.ci_host_checks import Ssh
+    from ansible.module_utils.ci_reruns import Attempt, Reruns
 
 Test = dict[str, Any]
 
@@ -66,27 +72,42 @@ def _is_playbook(path: Path) -> bool:
     return bool(_PLAYBOOK.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
 
-def run_atomic(  # noqa: PLR0913, PLR0917 - a machine, a package and what its tests may use
-    source: Path, key: Path, port: int, workspace: Path, limits: Mapping[str, Any], roles: Mapping[str, str]
-) -> list[Test]:
-    """Run the atomic plays against the host whose SSH is at 127.0.0.1:`port`; return a test for each task.
+@contextlib.contextmanager
+def atomic_runs(  # noqa: PLR0913 - a machine, a package and what its tests may use
+    *, ssh: Ssh, source: Path, workspace: Path, limits: Mapping[str, Any], roles: Mapping[str, str], reruns: Reruns
+) -> Iterator[dict[str, Callable[[Attempt], list[Test]]]]:
+    """Give for the block, by name, what runs the atomic plays of a playbook against the host; each task is a test.
 
     `roles` are the standard test roles, text by path: Ansible looks for those of every play, the skipped ones' too.
     """
     names = playbooks(source)
     if not names:
-        return []
+        yield {}
+        return
     vm = workspace / "vm"
     vm.mkdir()
-    shutil.copyfile(key, vm / "key")
+    shutil.copyfile(ssh.key, vm / "key")
     (vm / "key").chmod(0o600)
     (vm / "proxy.py").write_text(_PROXY, encoding="ascii")
     (vm / "inventory").write_text(_inventory(), encoding="utf-8")
     for name, text in roles.items():
         (vm / "roles" / name).parent.mkdir(parents=True, exist_ok=True)
         (vm / "roles" / name).write_text(text, encoding="utf-8")
-    with _relay(vm / "ssh", port):
-        return [test for name in names for test in _run(name, source, vm, workspace, limits)]
+    sandbox = _sandbox(workspace, limits, vm)
+    kept = Source(source, workspace, reruns)
+    with _relay(vm / "ssh", ssh.port):
+        yield {name: partial(_run, name, sandbox, kept) for name in names}
+
+
+def _sandbox(workspace: Path, limits: Mapping[str, Any], vm: Path) -> Sandbox:
+    return Sandbox(
+        workspace,
+        limits,
+        writable={_VM: vm},
+        readable={prefix: Path(prefix) for prefix in {sys.prefix, sys.base_prefix} if not prefix.startswith("/usr")},
+        environment=_environment(),
+        folder=f"{_SOURCE}/tests",
+    )
 
 
 def _inventory() -> str:
@@ -102,20 +123,19 @@ def _inventory() -> str:
     return "[atomic]\nlocalhost " + " ".join(f'{name}="{value}"' for name, value in variables.items()) + "\n"
 
 
-def _run(name: str, source: Path, vm: Path, workspace: Path, limits: Mapping[str, Any]) -> list[Test]:
-    artifacts = workspace / "atomic" / name.removesuffix(".yml")
+def _run(name: str, sandbox: Sandbox, source: Source, attempt: Attempt) -> list[Test]:
+    label = attempt.label(name.removesuffix(".yml"))
+    artifacts = sandbox.workspace / "atomic" / label
     artifacts.mkdir(parents=True)
-    sandbox = Sandbox(
-        workspace,
-        limits,
-        writable={_SOURCE: source, _JUNIT: artifacts, _VM: vm},
-        readable={prefix: Path(prefix) for prefix in {sys.prefix, sys.base_prefix} if not prefix.startswith("/usr")},
-        environment=_environment(),
-        folder=f"{_SOURCE}/tests",
+    place = dataclasses.replace(
+        sandbox,
+        limits={**sandbox.limits, "seconds": attempt.seconds},
+        writable={**sandbox.writable, _SOURCE: source.of(attempt, label), _JUNIT: artifacts},
     )
     program = Path(sys.prefix) / "bin" / "ansible-playbook"
     command = [str(program) if program.is_file() else require("ansible-playbook"), "--tags", "atomic"]
-    ran = sandbox.run([*command, "--inventory", f"{_VM}/inventory", name], workspace / f"{name}.atomic.log")
+    log = sandbox.workspace / f"{attempt.label(name)}.atomic.log"
+    ran = place.run([*command, "--inventory", f"{_VM}/inventory", name], log)
     tests = _reported(artifacts)
     if ran.timed_out:
         return [*tests, _error(name, "the test playbook was stopped: it took longer than the stage may")]

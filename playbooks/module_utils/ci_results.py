@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Rule = dict[str, Any]
 
 QUARANTINED: Final = "quarantined"
+PASSED_ON_RERUN: Final = "passed-on-rerun"
 _FILES_LIMIT: Final = 200
 _YAML_LIMIT: Final = 1 << 20
 _OUTCOMES: Final = {
@@ -91,19 +92,27 @@ def _last_words(folder: Path, logs: Sequence[object]) -> str:
     return ""
 
 
-def verdict(tests: Sequence[Test], what: str, quarantine: Sequence[Rule] = ()) -> Part:
+def verdict(tests: Sequence[Test], what: str, quarantine: Sequence[Rule] = (), remarks: Sequence[str] = ()) -> Part:
     """Return status, reason, tests and the outputs total, failed and skipped; `what` names the kind of tests.
 
     A failing test that a rule of the quarantine names does not count, unless the rule has `expired`: its outcome is
-    `quarantined`, and there is an output of that name. Rules are those of the request.
+    `quarantined`, and there is an output of that name. Rules are those of the request. One that passed on a rerun does
+    not count as failed either, nor as passed: there is an output `passed_on_rerun`. The reason has the remarks, too.
     """
-    judged, told = [], []
+    judged: list[Test] = []
+    told = list(remarks)
     for test in tests:
         rule = _rule_of(test, quarantine)
         judged.append(test if rule is None else _under(rule, test))
         if rule and rule["expired"]:
             told.append(f"the quarantine of {test['name']} ended on {rule['until']}: {rule['tracker']}")
     return _sum_up(judged, what, told)
+
+
+def is_quarantined(test: Test, quarantine: Sequence[Rule]) -> bool:
+    """Tell whether a test failed and does not count for that."""
+    rule = _rule_of(test, quarantine)
+    return rule is not None and not rule["expired"]
 
 
 def _rule_of(test: Test, quarantine: Sequence[Rule]) -> Rule | None:
@@ -121,12 +130,16 @@ def _under(rule: Rule, test: Test) -> Test:
 def _sum_up(tests: list[Test], what: str, told: list[str]) -> Part:
     bad = [test["name"] for test in tests if test["outcome"] in BAD]
     known = [test["name"] for test in tests if test["outcome"] == QUARANTINED]
+    flaky = [test["name"] for test in tests if test["outcome"] == PASSED_ON_RERUN]
     skipped = sum(test["outcome"] == "skipped" for test in tests)
     total = len(tests) - skipped
-    outputs = {"total": total, "failed": len(bad), "skipped": skipped}
-    part: Part = {"outputs": outputs | ({"quarantined": len(known)} if known else {}), "tests": tests}
+    apart = {"quarantined": len(known), "passed_on_rerun": len(flaky)}
+    outputs = {"total": total, "failed": len(bad), "skipped": skipped} | {key: n for key, n in apart.items() if n}
     if known:
         told.append(f"{len(known)} that failed {'is' if len(known) == 1 else 'are'} quarantined: {some(known)}")
+    if flaky:
+        told.append(f"{len(flaky)} that failed passed when run again: {some(flaky)}")
+    part: Part = {"outputs": outputs, "tests": tests}
     if not bad:
         return part | {"status": "SUCCESS", "reason": "; ".join(told)}
     noun = "test" if total == 1 else "tests"

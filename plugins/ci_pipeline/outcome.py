@@ -23,7 +23,11 @@ class Fault(StrEnum):
 
 
 class TestOutcome(StrEnum):
-    """The outcome of one test case. QUARANTINED: it failed, and was known to (`[[quarantine]]`)."""
+    """The outcome of one test case.
+
+    QUARANTINED: it failed, and was known to (`[[quarantine]]`). PASSED_ON_RERUN: it failed, and passed when it was run
+    again in the same stage, on the same bits (`[reruns]`): neither a pass nor a failure.
+    """
 
     __test__ = False
 
@@ -32,6 +36,7 @@ class TestOutcome(StrEnum):
     ERROR = "error"
     SKIPPED = "skipped"
     QUARANTINED = "quarantined"
+    PASSED_ON_RERUN = "passed-on-rerun"
 
 
 # Worst last. A run is as bad as the worst of its stages; a skipped stage says nothing about the change.
@@ -46,3 +51,8 @@ def worst(statuses: Iterable[Status]) -> Status:
 def is_bad(outcome: TestOutcome) -> bool:
     """Tell whether a test outcome makes its stage UNSTABLE."""
     return outcome in {TestOutcome.FAILED, TestOutcome.ERROR}
+
+
+def has_failed(outcome: TestOutcome) -> bool:
+    """Tell whether a test failed at least once, whether that counts or not."""
+    return is_bad(outcome) or outcome in {TestOutcome.QUARANTINED, TestOutcome.PASSED_ON_RERUN}

@@ -25,6 +25,8 @@ from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run, StageResult
 
 _TESTING: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS, CONFORMANCE_TESTS)
+# A conformance suite is not run again: it takes hours, and has flake attempts of its own.
+_RUN_AGAIN: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS)
 # What of the earlier stages' outputs each stage needs.
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "build_package": (),
@@ -82,6 +84,7 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         "install": install_list(session, settings, run),
         **_cluster(settings, stage),
         **({"quarantine": quarantine(settings, run)} if stage in _TESTING else {}),
+        **({"reruns": settings.reruns.model_dump()} if stage in _RUN_AGAIN else {}),
     }
 
 

@@ -266,6 +266,13 @@ class Retention(_Section):
     )
 
 
+class Reruns(_Section):
+    """When failing functional and integration tests are run again, within the same try of their stage."""
+
+    times: int = Field(1, ge=0, le=3, description="how often a failing test is run again at most; 0: never")
+    most: int = Field(5, ge=1, description="if more tests than that fail, none is run again: that is no flake")
+
+
 class Limits(_Section):
     """What one stage may use."""
 

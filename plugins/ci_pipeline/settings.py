@@ -38,6 +38,7 @@ from ci_pipeline.sections import (
     Packages,
     Quarantine,
     Reconciler,
+    Reruns,
     Retention,
     Stages,
     StageSettings,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     reconciler: Reconciler = Field(default_factory=Reconciler)
     retention: Retention = Field(default_factory=Retention)
     quarantine: list[Quarantine] = Field([], description="[[quarantine]]: tests that are known to fail, for a while")
+    reruns: Reruns = Field(default_factory=Reruns)
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")

@@ -220,7 +220,9 @@ def test_results_have_everything_a_stage_reported(cli: Cli, current: Settings, n
     assert result["run"] == run.run_id
     assert (stage["stage"], stage["status"], stage["reason"]) == ("build_package", "UNSTABLE", REPORT.reason)
     assert (stage["outputs"], stage["tool_seconds"]) == (REPORT.outputs, 1.25)
-    assert stage["tests"] == [test.model_dump(mode="json") for test in REPORT.tests]
+    lately = [None, {"runs": 1, "flakes": 0}]
+    tested = [test.model_dump(mode="json") for test in REPORT.tests]
+    assert stage["tests"] == [test | {"flaky": rate} for test, rate in zip(tested, lately, strict=True)]
     assert stage["artifacts"] == [{**one.model_dump(mode="json"), "url": ""} for one in REPORT.artifacts]
 
 

@@ -10,7 +10,7 @@ from ci_pipeline.intake import Intake
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import BUILD_PACKAGE
+from ci_pipeline.stages import BUILD_PACKAGE, FUNCTIONAL_TESTS
 from ci_pipeline.store import runs
 from tests.cli.conftest import Cli
 from tests.makers import REV, new_run, play, pushed, received
@@ -95,6 +95,31 @@ def test_the_json_has_the_whole_trace(cli: Cli, current: Settings) -> None:
     assert [one["stage"] for one in told["tries"]] == ["build_package"]
     assert told["messages"][0]["state"] == "queued"
     assert [one["event"] for one in told["said"]][:2] == ["package.queued", "package.running"]
+
+
+def test_a_failed_test_is_told_with_how_it_did_lately(cli: Cli, current: Settings) -> None:
+    """A test that passed on its rerun is among those that failed."""
+    tests = [
+        {"name": "shaky", "outcome": "passed-on-rerun", "message": "failed 1 of 2 times: no"},
+        {"name": "steady", "outcome": "passed"},
+    ]
+    run = new_run()
+    with store.session() as session:
+        journal, row = Journal(session, current), runs.locked(session, run.id)
+        journal.begin_stage(row, FUNCTIONAL_TESTS, 1)
+        report = Report.model_validate({"status": "SUCCESS", "tests": tests})
+        journal.finish_stage(row, FUNCTIONAL_TESTS, 1, report, final=True)
+
+    shown, told = cli("why", "f26/1").stdout, json.loads(cli("why", "f26/1", "--json").stdout)
+    line = next(line for line in shown.splitlines() if "shaky" in line)
+    in_results = json.loads(cli("results", "--run", "f26/1", "--json").stdout)["stages"][0]["tests"]
+
+    assert " ".join(line.split()) == (
+        "functional_tests shaky passed-on-rerun flaky: 1 of its last 1 run failed 1 of 2 times: no"
+    )
+    assert "steady" not in shown
+    for found in (told["tests"], in_results):
+        assert [(one["name"], one["flaky"]) for one in found] == [("shaky", {"runs": 1, "flakes": 1}), ("steady", None)]
 
 
 def test_a_dead_letter_is_explained(cli: Cli, current: Settings) -> None:

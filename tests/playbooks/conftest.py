@@ -15,6 +15,7 @@ from ci_pipeline.executors.report import Report, aborted, infrastructure_failure
 from tests.playbooks.small_disk import SmallDisk
 from tests.playbooks.stage_runs import PLAYBOOKS, DistGit, common, stage_runner
 from tests.playbooks.stand_ins import stand_in_for_kubectl
+from tests.playbooks.sti import DEMO
 
 # Where Ansible puts them for a module: the tests of single ones import them from there.
 ansible.module_utils.__path__.append(str(PLAYBOOKS / "module_utils"))
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.playbooks.stage_runs import CarryOut, RunStage
+    from tests.playbooks.sti import Run
 
 
 @pytest.fixture
@@ -81,3 +83,35 @@ def carry_out() -> CarryOut:
             return infrastructure_failure(str(error))
 
     return carry
+
+
+@pytest.fixture(scope="session")
+def greeter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the repository of the demo's greeter, built once: what is tested with it is how its tests are run."""
+    base = tmp_path_factory.mktemp("greeter")
+    repository = DistGit(base / "dist-git", "hello")
+    folder = DEMO / "greeter"
+    rev = repository.commit(
+        {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.is_file()}
+    )
+    repo = base / "packages"
+    request = {
+        "rev": rev,
+        "dist_git_url": repository.url,
+        "package_repo": str(repo),
+        "package_link": str(base / "link"),
+    }
+    built = stage_runner(base)("build_package", **request)
+    assert built["status"] == "SUCCESS", built["reason"]
+    return repo
+
+
+@pytest.fixture
+def run_functional(run_stage: RunStage, dist_git: DistGit, greeter: Path) -> Run:
+    """Return a function that runs these tests against the greeter."""
+
+    def test(tests: dict[str, str], /, **request: Any) -> dict[str, Any]:
+        common = {"rev": dist_git.commit(tests), "dist_git_url": dist_git.url, "package_repo": str(greeter)}
+        return run_stage("functional_tests", **common, packages=["greeter"], nvr="greeter-1.2-1.fc26", **request)
+
+    return test

@@ -8,6 +8,7 @@ import pytest
 
 from ci_pipeline.outcome import Fault, Status
 from tests.playbooks.stage_runs import LIMITS
+from tests.playbooks.sti import basic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,3 +166,17 @@ def test_tests_on_a_disk_that_runs_full_are_not_unstable(
     assert built["status"] == "SUCCESS", built["reason"]
     assert is_told(report), report
     assert again.status is Status.SUCCESS, again.reason
+
+
+def test_a_test_that_passes_when_there_is_room_again_is_not_flaky(
+    carry_out: CarryOut, dist_git: DistGit, greeter: Path, small_disk: SmallDisk
+) -> None:
+    """It failed for the disk, and passed on its rerun: that is the builder's fault, not the test's."""
+    once = f"test -e /artifacts/seen || {{ touch /artifacts/seen; cd ..; {WRITE} || {{ sleep 1; rm big; exit 1; }}; }}"
+    rev = dist_git.commit({"tests/tests.yml": basic(once=once)})
+    request = {"package_repo": str(greeter), "dist_git_url": dist_git.url, "rev": rev}
+    small_disk.grow(24)  # the greeter lies there twice, with a link for each file of /usr
+    report = carry_out("functional_tests", small_disk.path / "try", reruns={"times": 1, "most": 5}, **request)
+
+    assert is_told(report), report
+    assert "passed when run again: once" in report.reason

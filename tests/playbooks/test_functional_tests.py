@@ -4,87 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.playbooks.stage_runs import DistGit, stage_runner
+from tests.playbooks.sti import DEMO, basic, outcomes, play, shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.playbooks.stage_runs import RunStage
-
-    Run = Callable[[dict[str, str]], dict[str, Any]]
-
-DEMO = Path(__file__).resolve().parents[2] / "demo" / "packages"
-PLAY = """\
----
-- hosts: localhost
-  gather_facts: false
-  tags: [{tag}]
-{body}
-"""
+    from tests.playbooks.sti import Run
 
 
-def play(body: str, tag: str = "classic") -> str:
-    """Return a playbook of one play."""
-    return PLAY.format(tag=tag, body="\n".join(f"  {line}" for line in body.strip().splitlines()))
-
-
-def basic(**tests: str) -> str:
-    """Return a playbook that runs these shell commands as tests of standard-test-basic."""
-    rows = [{name: {"dir": ".", "run": command}} for name, command in tests.items()]
-    return play(f"roles:\n- role: standard-test-basic\n  tests: {json.dumps(rows)}")
-
-
-def shell(command: str) -> str:
-    """Return a playbook that runs one shell command, without any role."""
-    return play(f"tasks:\n- ansible.builtin.raw: {json.dumps(command)}")
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the repository of the demo's greeter, built once: what is tested here is how its tests are run."""
-    base = tmp_path_factory.mktemp("greeter")
-    repository = DistGit(base / "dist-git", "hello")
-    folder = DEMO / "greeter"
-    rev = repository.commit(
-        {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.is_file()}
-    )
-    repo = base / "packages"
-    request = {
-        "rev": rev,
-        "dist_git_url": repository.url,
-        "package_repo": str(repo),
-        "package_link": str(base / "link"),
-    }
-    built = stage_runner(base)("build_package", **request)
-    assert built["status"] == "SUCCESS", built["reason"]
-    return repo
-
-
-@pytest.fixture
-def run(run_stage: RunStage, dist_git: DistGit, packages: Path) -> Run:
-    """Return a function that runs these tests against the greeter."""
-
-    def test(tests: dict[str, str]) -> dict[str, Any]:
-        common = {"rev": dist_git.commit(tests), "dist_git_url": dist_git.url, "package_repo": str(packages)}
-        return run_stage("functional_tests", **common, packages=["greeter"], nvr="greeter-1.2-1.fc26")
-
-    return test
-
-
-def outcomes(result: dict[str, Any]) -> dict[str, str]:
-    """Return outcome by test name."""
-    return {test["name"]: test["outcome"] for test in result["tests"]}
-
-
-def test_one_failing_test_is_unstable_and_stops_no_other(run: Run) -> None:
+def test_one_failing_test_is_unstable_and_stops_no_other(run_functional: Run) -> None:
     """All tests run, the failing one is named, its last words are kept."""
     tests = basic(first="greeter", smoke="echo expected 1 got 2; exit 1", last="greeter Ada")
 
-    result = run({"tests/tests.yml": tests})
+    result = run_functional({"tests/tests.yml": tests})
 
     assert (result["status"], result["fault"]) == ("UNSTABLE", "")
     assert result["reason"] == "1 of 3 functional tests failed: smoke"
@@ -94,17 +28,17 @@ def test_one_failing_test_is_unstable_and_stops_no_other(run: Run) -> None:
     assert {"tests/results.yml", "tests/test.log", "tests/smoke.log"} <= {item["name"] for item in result["artifacts"]}
 
 
-def test_package_without_tests_is_skipped(run: Run) -> None:
+def test_package_without_tests_is_skipped(run_functional: Run) -> None:
     """No tests is said so: it is neither a pass nor a failure."""
-    result = run({})
+    result = run_functional({})
 
     assert (result["status"], result["tests"]) == ("SKIPPED", [])
     assert result["reason"] == "the package has no functional tests (no tests/tests*.yml)"
 
 
-def test_plays_for_hosts_only_are_skipped(run: Run) -> None:
+def test_plays_for_hosts_only_are_skipped(run_functional: Run) -> None:
     """A playbook with nothing tagged classic ran no test."""
-    result = run({"tests/tests.yml": play("tasks:\n- ansible.builtin.raw: 'false'", tag="atomic")})
+    result = run_functional({"tests/tests.yml": play("tasks:\n- ansible.builtin.raw: 'false'", tag="atomic")})
 
     assert result["status"] == "SKIPPED"
     assert "no play tagged classic" in result["reason"]
@@ -114,28 +48,28 @@ def test_plays_for_hosts_only_are_skipped(run: Run) -> None:
     "playbook",
     ["- hosts: [\n", play("roles:\n- role: standard-test-nonexistent"), play("tasks:\n- no_such_module: {}")],
 )
-def test_broken_playbook_is_the_packagers_fault(run: Run, playbook: str) -> None:
+def test_broken_playbook_is_the_packagers_fault(run_functional: Run, playbook: str) -> None:
     """What Ansible cannot even start is a FAILURE with Ansible's words."""
-    result = run({"tests/tests.yml": playbook})
+    result = run_functional({"tests/tests.yml": playbook})
 
     assert (result["status"], result["fault"]) == ("FAILURE", "package")
     assert result["reason"].startswith("tests/tests.yml cannot be run by Ansible: ")
     assert "it said nothing" not in result["reason"]
 
 
-def test_failing_playbook_without_results_is_a_failed_test(run: Run) -> None:
+def test_failing_playbook_without_results_is_a_failed_test(run_functional: Run) -> None:
     """The exit code of the playbook counts where it leaves no result file."""
-    result = run({"tests/tests.yml": shell("exit 1")})
+    result = run_functional({"tests/tests.yml": shell("exit 1")})
 
     assert result["status"] == "UNSTABLE"
     assert outcomes(result) == {"tests.yml": "failed"}
 
 
-def test_failing_playbook_outweighs_results_that_all_pass(run: Run) -> None:
+def test_failing_playbook_outweighs_results_that_all_pass(run_functional: Run) -> None:
     """Results that say pass do not hide that the playbook failed."""
     lying = shell('echo "{results: [{test: fine, result: pass}]}" > $TEST_ARTIFACTS/results.yml; exit 1')
 
-    result = run({"tests/tests.yml": lying})
+    result = run_functional({"tests/tests.yml": lying})
 
     assert result["status"] == "UNSTABLE"
     assert outcomes(result) == {"fine": "passed", "tests.yml": "failed"}
@@ -149,9 +83,9 @@ def test_failing_playbook_outweighs_results_that_all_pass(run: Run) -> None:
         "rmdir $TEST_ARTIFACTS 2>/dev/null; ln -s /etc /artifacts/evil",
     ],
 )
-def test_links_and_pipes_among_results_are_not_followed(run: Run, results: str) -> None:
+def test_links_and_pipes_among_results_are_not_followed(run_functional: Run, results: str) -> None:
     """Result files that lead elsewhere are neither read nor kept, and stop nothing."""
-    result = run({"tests/tests.yml": shell(f"{results}; true")})
+    result = run_functional({"tests/tests.yml": shell(f"{results}; true")})
 
     assert outcomes(result) == {"tests.yml": "passed"}
     assert [item["name"] for item in result["artifacts"]] == ["tests.ansible.log"]
@@ -166,57 +100,57 @@ def test_links_and_pipes_among_results_are_not_followed(run: Run, results: str) 
         ("x" * (1 << 20) + "x", "is not a regular file of at most 1024 KiB"),
     ],
 )
-def test_unreadable_results_are_an_error(run: Run, content: str, message: str) -> None:
+def test_unreadable_results_are_an_error(run_functional: Run, content: str, message: str) -> None:
     """A results.yml that is not one never reads as a pass."""
     tests = {"tests/tests.yml": shell("cp content $TEST_ARTIFACTS/results.yml"), "tests/content": content}
 
-    result = run(tests)
+    result = run_functional(tests)
 
     assert result["status"] == "UNSTABLE"
     assert outcomes(result) == {"results.yml": "error"}
     assert message in result["tests"][0]["message"]
 
 
-def test_unknown_words_and_control_characters_are_tamed(run: Run) -> None:
+def test_unknown_words_and_control_characters_are_tamed(run_functional: Run) -> None:
     """A result the interface does not know is an error; names come out as one clean line."""
     rows = {"results": [{"test": "a\u001b[31m\nb", "result": "splendid"}]}
     tests = {"tests/tests.yml": shell("cp content $TEST_ARTIFACTS/results.yml"), "tests/content": json.dumps(rows)}
 
-    result = run(tests)
+    result = run_functional(tests)
 
     assert outcomes(result) == {"a [31m b": "error"}
 
 
-def test_junit_entities_are_refused(run: Run) -> None:
+def test_junit_entities_are_refused(run_functional: Run) -> None:
     """A JUnit file with a document type is not expanded."""
     junit = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><testsuite><testcase name="&a;"/></testsuite>'
     tests = {"tests/tests.yml": shell("cp content $TEST_ARTIFACTS/junit.xml"), "tests/content": junit}
 
-    result = run(tests)
+    result = run_functional(tests)
 
     assert outcomes(result) == {"junit.xml": "error"}
     assert "document type" in result["tests"][0]["message"]
 
 
-def test_junit_of_a_test_is_read(run: Run) -> None:
+def test_junit_of_a_test_is_read(run_functional: Run) -> None:
     """Cases of a JUnit file are tests with their times."""
     cases = '<testcase classname="a" name="b" time="1.5"/><testcase name="c"><failure message="no"/></testcase>'
     junit = f"<testsuite>{cases}</testsuite>"
     tests = {"tests/tests.yml": shell("cp content $TEST_ARTIFACTS/junit.xml"), "tests/content": junit}
 
-    result = run(tests)
+    result = run_functional(tests)
 
     assert outcomes(result) == {"a.b": "passed", "c": "failed"}
     assert result["tests"][0]["seconds"] == 1.5
     assert ("tests/junit.xml", "junit") in {(item["name"], item["kind"]) for item in result["artifacts"]}
 
 
-def test_tests_cannot_reach_the_builder(run: Run, tmp_path: Path) -> None:
+def test_tests_cannot_reach_the_builder(run_functional: Run, tmp_path: Path) -> None:
     """A test on localhost runs in the sandbox: no file of the builder, no way to leave one."""
     (tmp_path / "secret").write_text("the-builders-secret", encoding="ascii")
     spying = f"cat {tmp_path}/secret; touch {tmp_path}/was-here /usr/was-here; exit 1"
 
-    result = run({"tests/tests.yml": basic(spy=spying)})
+    result = run_functional({"tests/tests.yml": basic(spy=spying)})
 
     log = next(Path(item["path"]) for item in result["artifacts"] if item["name"] == "tests/spy.log").read_text()
     assert outcomes(result) == {"spy": "failed"}
@@ -226,7 +160,7 @@ def test_tests_cannot_reach_the_builder(run: Run, tmp_path: Path) -> None:
     assert not Path("/usr/was-here").exists()
 
 
-def test_candidate_is_installed_and_named(run: Run) -> None:
+def test_candidate_is_installed_and_named(run_functional: Run) -> None:
     """A test finds the candidate in /usr with its data, alone in TEST_ROOT, and as RPM files in TEST_SUBJECTS."""
     commands = {
         "usr": "test -x /usr/bin/greeter && greeter --language fr | grep -q Bonjour",
@@ -234,23 +168,23 @@ def test_candidate_is_installed_and_named(run: Run) -> None:
         "subjects": "rpm -qp --dbpath /tmp/db --qf '%{name}' $TEST_SUBJECTS | grep -qx greeter",
     }
 
-    result = run({"tests/tests.yml": basic(**commands)})
+    result = run_functional({"tests/tests.yml": basic(**commands)})
 
     assert result["status"] == "SUCCESS", result["tests"]
     assert outcomes(result) == {"usr": "passed", "root": "passed", "subjects": "passed"}
 
 
-def test_every_playbook_runs(run: Run) -> None:
+def test_every_playbook_runs(run_functional: Run) -> None:
     """All of tests/tests*.yml count, each with its own results."""
-    result = run({"tests/tests.yml": basic(one="true"), "tests/tests_more.yml": basic(two="true")})
+    result = run_functional({"tests/tests.yml": basic(one="true"), "tests/tests_more.yml": basic(two="true")})
 
     assert outcomes(result) == {"one": "passed", "two": "passed"}
 
 
-def test_tests_of_the_demo_pass(run: Run) -> None:
+def test_tests_of_the_demo_pass(run_functional: Run) -> None:
     """The demo's greeter passes its own functional tests."""
     folder = DEMO / "greeter" / "tests"
-    result = run({f"tests/{path.name}": path.read_text(encoding="utf-8") for path in folder.iterdir()})
+    result = run_functional({f"tests/{path.name}": path.read_text(encoding="utf-8") for path in folder.iterdir()})
 
     assert result["status"] == "SUCCESS", result["tests"]
     assert outcomes(result) == {"greets": "passed", "languages": "passed"}

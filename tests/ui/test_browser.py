@@ -56,11 +56,12 @@ def fill(settings: Settings) -> None:
     green, red, running = runs_of("greeter", "hostinfo", "greeter")
     play(settings, green, *[Status.SUCCESS] * len(STAGES))
     failed = {"name": "x" * 300, "outcome": "failed", "seconds": 1, "message": "y" * 3000}
+    flaky = {"name": "flaky", "outcome": "passed-on-rerun", "seconds": 1, "message": "failed 1 of 2 times: no"}
     with store.session() as session:
         journal, row = Journal(session, settings), runs.locked(session, red.id)
         journal.begin_stage(row, BUILD_PACKAGE, 1)
         report = Report.model_validate(
-            {"status": "FAILURE", "fault": Fault.INFRASTRUCTURE, "reason": "z" * 500, "tests": [failed]}
+            {"status": "FAILURE", "fault": Fault.INFRASTRUCTURE, "reason": "z" * 500, "tests": [failed, flaky]}
         )
         journal.finish_stage(row, BUILD_PACKAGE, 1, report, final=True)
         for run in (green, red):

@@ -256,6 +256,27 @@ def test_a_change_shows_tries_tests_files_and_messages(client: TestClient, curre
     assert all(f'id="{anchor}"' in shown for anchor in ("messages", "results", "tests", "files"))
 
 
+def test_a_test_that_passed_on_its_rerun_is_not_among_those_that_passed(client: TestClient, current: Settings) -> None:
+    """It is counted apart, and how often it was flaky lately stands beside it."""
+    outcomes = ["passed-on-rerun", "failed", "passed"]
+    tests = [{"name": f"test-{outcome}", "outcome": outcome} for outcome in outcomes]
+    run = new_run()
+    with store.session() as session:
+        journal, row = Journal(session, current), runs.locked(session, run.id)
+        journal.begin_stage(row, FUNCTIONAL_TESTS, 1)
+        unstable = Report.model_validate({"status": "UNSTABLE", "reason": "1 of 3 tests failed", "tests": tests})
+        journal.finish_stage(row, FUNCTIONAL_TESTS, 1, unstable, final=True)
+
+    shown = main(client, "change/f26/1")
+
+    assert "1 failed, 1 passed, 0 skipped, 1 failed and passed when run again." in shown
+    assert "1 tests that did not fail" in shown
+    assert "more are not listed" not in shown
+    assert shown.index("test-failed") < shown.index("test-passed-on-rerun") < shown.index("tests that did not fail")
+    assert shown.count("flaky: 1 of its last 1 run") == 1
+    assert '<span class="status passed-on-rerun"><span aria-hidden="true">!</span>' in shown
+
+
 def test_the_first_sentence_answers_whose_fault_it_is(client: TestClient, current: Settings) -> None:
     """And the second what happens next."""
     run = new_run()

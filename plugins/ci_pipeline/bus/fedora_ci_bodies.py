@@ -154,6 +154,14 @@ _RESULTS: Final = {
     (Status.FAILURE, Fault.PACKAGE): Result.FAILED,
 }
 _REASONS: Final = {Status.ABORTED: "the stage was ended", Status.FAILURE: "the infrastructure failed the stage"}
+_WORST_FIRST: Final = (
+    TestOutcome.FAILED,
+    TestOutcome.ERROR,
+    TestOutcome.QUARANTINED,
+    TestOutcome.PASSED_ON_RERUN,
+    TestOutcome.PASSED,
+    TestOutcome.SKIPPED,
+)
 # What an address may consist of; anything else in it is written as %XX.
 _IN_URLS: Final = "%/:?#[]@!$&'()*+,;=~"
 
@@ -291,8 +299,7 @@ def _test(facts: StageFacts, result: Result | None) -> dict[str, Any]:
 
 def _note(facts: StageFacts, result: Result | None) -> str:
     """Return the counts, worst first, and the reason, which in an `error` has a place of its own."""
-    order = (TestOutcome.FAILED, TestOutcome.ERROR, TestOutcome.QUARANTINED, TestOutcome.PASSED, TestOutcome.SKIPPED)
-    counts = ", ".join(f"{facts.tests[outcome]} {outcome}" for outcome in order if facts.tests.get(outcome))
+    counts = ", ".join(f"{facts.tests[outcome]} {outcome}" for outcome in _WORST_FIRST if facts.tests.get(outcome))
     return "; ".join(part for part in (counts, facts.reason if result else "") if part)
 
 

@@ -26,6 +26,7 @@ _COLOURS: Final = {
     "FAILURE": "red",
     "failed": "red",
     "quarantined": "yellow",
+    "passed-on-rerun": "yellow",
     "error": "red",
     "dead": "red",
     "ABORTED": "magenta",

@@ -74,11 +74,18 @@ def of_outputs(view: RunResults) -> Table:
 def of_tests(view: RunResults) -> Table:
     """Return every test of a run."""
     rows = [
-        (stage.stage, test.name, coloured(test.outcome), seconds(test.seconds), _first_line(test.message))
+        (
+            stage.stage,
+            test.name,
+            coloured(test.outcome),
+            seconds(test.seconds),
+            str(test.flaky or ""),
+            _first_line(test.message),
+        )
         for stage in view.stages
         for test in stage.tests
     ]
-    return table("tests", ("stage", "test", "outcome", "seconds", "message"), rows)
+    return table("tests", ("stage", "test", "outcome", "seconds", "lately", "message"), rows)
 
 
 def of_artifacts(view: RunResults) -> Table:

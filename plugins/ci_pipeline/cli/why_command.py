@@ -75,8 +75,11 @@ def _parts(told: Trace) -> Iterator[Table]:
     yield table(f"{told.what}: messages that arrived", ("number", "received", "decision", "topic", "why"), arrived)
     yield table(f"{told.what}: stages", ("stage", "try", "status", "seconds", "reason"), _stages(told))
     failed, _ = trace.failed_first(told.tests)
-    tests = [(one.stage, one.name, coloured(one.outcome), cut(one.message.partition("\n")[0], _LINE)) for one in failed]
-    yield table("failed tests", ("stage", "test", "outcome", "message"), tests)
+    tests = [
+        (one.stage, one.name, coloured(one.outcome), str(one.flaky or ""), cut(one.message.partition("\n")[0], _LINE))
+        for one in failed
+    ]
+    yield table("failed tests", ("stage", "test", "outcome", "lately", "message"), tests)
     files = [(one.stage, one.name, one.url or one.path) for one in told.files]
     yield table("files", ("stage", "file", "where"), files)
     said = [(one.topic, one.status, one.how, local_time(one.published_at)) for one in told.said]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ci_pipeline import addresses
 from ci_pipeline.bus.schemas import topic_of
 from ci_pipeline.change import Change
+from ci_pipeline.datahub.flakes import FlakeRate
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
@@ -33,11 +34,13 @@ class Test(_Shown):
     outcome: TestOutcome
     seconds: float = Field(description="wall time")
     message: str
+    flaky: FlakeRate | None = Field(description="how it did lately, if it failed at least once")
 
     @classmethod
-    def of(cls, row: stored.TestResult) -> Self:
+    def of(cls, row: stored.TestResult, flaky: FlakeRate | None) -> Self:
         """Read a row."""
-        return cls(name=row.name, outcome=TestOutcome(row.outcome), seconds=row.seconds, message=row.message)
+        outcome = TestOutcome(row.outcome)
+        return cls(name=row.name, outcome=outcome, seconds=row.seconds, message=row.message, flaky=flaky)
 
 
 class Artifact(_Shown):

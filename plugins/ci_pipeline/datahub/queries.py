@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import Select, false, func, select, true
 from sqlalchemy.orm import Session, contains_eager, selectinload
 
+from ci_pipeline.datahub import flakes
 from ci_pipeline.datahub.model import Image, Result, Run, RunResult, RunResults, Test, TestedResult
 from ci_pipeline.errors import StoreError
 from ci_pipeline.settings import Settings
@@ -96,11 +97,13 @@ def run_results(session: Session, settings: Settings, row: tables.Run) -> RunRes
     """Return a run and the newest try of each of its stages, with all their tests."""
     newest = list(runs.latest_results(session, row.id).values())
     counts = test_counts(session, [one.id for one in newest])
+    tests = ((one.stage, test.name, test.outcome) for one in newest for test in one.tests)
+    rates = flakes.of_run(session, row, tests)
     stages = tuple(
         TestedResult(
             **Result.fields_of(one, row, settings),
             counts=counts[one.id],
-            tests=tuple(Test.of(test) for test in one.tests),
+            tests=tuple(Test.of(test, rates.get((one.stage, test.name))) for test in one.tests),
         )
         for one in newest
     )

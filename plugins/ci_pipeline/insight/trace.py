@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any, Self
 
 from ci_pipeline.change import Change
+from ci_pipeline.datahub.flakes import FlakeRate
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.verdict import Verdict
-from ci_pipeline.outcome import TestOutcome, is_bad
+from ci_pipeline.outcome import TestOutcome, has_failed
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Inbound, Run
 
@@ -59,7 +60,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A test of a current try. `seconds` is its wall time."""
+    """A test of a current try. `seconds` is its wall time; `flaky` how it did lately, if it failed at least once."""
 
     __test__ = False
 
@@ -68,6 +69,7 @@ class Test:
     outcome: str
     seconds: float
     message: str
+    flaky: FlakeRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +193,9 @@ def name_of(row: Inbound) -> str:
 
 
 def failed_first(tests: Iterable[Test]) -> tuple[list[Test], list[Test]]:
-    """Return the tests that failed, those that were known to among them, and the others."""
+    """Return the tests that failed at least once, whether that counts or not, and the others."""
     failed: list[Test] = []
     others: list[Test] = []
     for test in tests:
-        outcome = TestOutcome(test.outcome)
-        (failed if is_bad(outcome) or outcome is TestOutcome.QUARANTINED else others).append(test)
+        (failed if has_failed(TestOutcome(test.outcome)) else others).append(test)
     return failed, others

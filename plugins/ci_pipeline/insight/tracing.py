@@ -1,6 +1,7 @@
 """Reads the trace of a change: a fixed number of queries, however much there is of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, defer
 
+from ci_pipeline.datahub import flakes
 from ci_pipeline.datahub.model import url_of
 from ci_pipeline.insight import verdict
 from ci_pipeline.insight.keys import Subject
@@ -76,7 +78,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         pruned_at=run.pruned_at,
         messages=messages,
         tries=tries,
-        tests=_tests(session, current),
+        tests=_tests(session, run, current),
         files=_files(session, current, settings),
         said=_said(session, Outbox.run_id == run.id),
     )
@@ -118,19 +120,21 @@ def _try(row: StageResult, tests: dict[str, int], *, current: bool) -> Try:
     )
 
 
-def _tests(session: Session, tries: Sequence[Try]) -> tuple[Test, ...]:
+def _tests(session: Session, run: Run, tries: Sequence[Try]) -> tuple[Test, ...]:
     stages = {one.id: one.stage for one in tries}
     worst_first = case(
         (TestResult.outcome.in_([TestOutcome.FAILED, TestOutcome.ERROR]), 0),
-        (TestResult.outcome == TestOutcome.QUARANTINED, 1),
+        (TestResult.outcome.in_([TestOutcome.QUARANTINED, TestOutcome.PASSED_ON_RERUN]), 1),
         (TestResult.outcome == TestOutcome.SKIPPED, 3),
         else_=2,
     )
     query = select(TestResult).where(TestResult.stage_result_id.in_(stages))
     rows = session.scalars(query.order_by(worst_first, TestResult.id).limit(MOST_TESTS))
-    return tuple(
+    tests = [
         Test(stages[row.stage_result_id], row.name, row.outcome, round(row.seconds, 3), row.message) for row in rows
-    )
+    ]
+    rates = flakes.of_run(session, run, ((test.stage, test.name, test.outcome) for test in tests))
+    return tuple(replace(test, flaky=rates.get((test.stage, test.name))) for test in tests)
 
 
 def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[File, ...]:

@@ -24,6 +24,7 @@ _GLYPHS: Final = {
     "FAILURE": "✗",
     "failed": "✗",
     "quarantined": "!",
+    "passed-on-rerun": "!",
     "error": "✗",
     "dead": "✗",
     "parked": "✗",
