@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from ci_pipeline import addresses, conformance, rules
+from ci_pipeline import addresses, conformance, promotion, rules
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
 from ci_pipeline.change import Change
@@ -160,6 +160,7 @@ class Journal:
         if run.status is not None:
             return Status(run.status)
         self._close_tries(run, reason)
+        promotion.settle(self._session, self._settings, run)
         missing = self._first_missing(run)
         status = worst([runs.status_so_far(self._session, run.id), Status.ABORTED if missing else Status.SUCCESS])
         self._end(run, status, self._reason(run, status, missing, reason))
