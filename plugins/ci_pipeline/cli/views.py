@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline import addresses
 from ci_pipeline.change import Change
+from ci_pipeline.delivery.manifest import manifest_of
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import images, runs
@@ -148,7 +149,9 @@ class ImageView:
     Attributes:
         size: in bytes.
         smoke_passed_at: None while it is not known to boot.
+        validated_at: when it had passed all its tests; None while it has not.
         removed_at: when its file was removed; None while it is kept.
+        manifest_url: address of its manifest; "" when there is none.
     """
 
     name: str
@@ -159,12 +162,15 @@ class ImageView:
     sha256: str
     generated_at: datetime
     smoke_passed_at: datetime | None
+    validated_at: datetime | None
     removed_at: datetime | None
     url: str
+    manifest_url: str
 
     @classmethod
     def of(cls, row: Image, settings: Settings) -> Self:
         """Read a row."""
+        url = f"{addresses.artifacts_of(settings, row.branch)}/images/{row.name}"
         return cls(
             name=row.name,
             branch=row.branch,
@@ -174,8 +180,10 @@ class ImageView:
             sha256=row.sha256,
             generated_at=row.generated_at,
             smoke_passed_at=row.smoke_passed_at,
+            validated_at=row.validated_at,
             removed_at=row.removed_at,
-            url=f"{addresses.artifacts_of(settings, row.branch)}/images/{row.name}",
+            url=url,
+            manifest_url=manifest_of(url) if row.has_manifest else "",
         )
 
 
