@@ -10,8 +10,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from ci_pipeline import notes, reconcile, settings, store
-from ci_pipeline.errors import AirflowApiError
+from ci_pipeline.errors import AirflowApiError, CiPipelineError
 from ci_pipeline.journal import Journal
+from ci_pipeline.manifests import writing
 from ci_pipeline.store import runs
 from operators import callbacks, metrics
 
@@ -54,7 +55,16 @@ class CompleteOperator(BaseOperator):
         ended = store.transact(partial(_sum_up, row=run.id, reason=reason))
         metrics.send_run(ended)
         self.log.info("%s %s: %s", runs.change_of(ended), ended.status, ended.reason or "all good")
+        self._deliver()
         notes.write(settings.current(), run.id)
+
+    def _deliver(self) -> None:
+        """Write what goes with a validated image. What cannot be written now is the reconciler's to write."""
+        try:
+            for run, what in writing.deliver(settings.current()):
+                self.log.info("%s: %s", run, what)
+        except CiPipelineError as error:
+            self.log.warning("what goes with a validated image is left to the reconciler: %s", error)
 
     def _explain(self, run: Run) -> str:
         """Ask Airflow what ended a stage that has not said so itself, and who; unanswered, it was ended by someone."""

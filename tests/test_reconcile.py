@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from ci_pipeline import cancel, reconcile, store
+from ci_pipeline import cancel, reconcile, settings, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.errors import AirflowUnreachable, StoreError
 from ci_pipeline.journal import Journal
@@ -16,7 +16,9 @@ from ci_pipeline.stages import FUNCTIONAL_TESTS
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.tables import Run
 from tests.makers import new_run, play
+from tests.manifests.conftest import Shop, shop
 
+__all__ = ["shop"]
 pytestmark = pytest.mark.usefixtures("database")
 Says = Callable[..., None]
 
@@ -113,6 +115,19 @@ def test_a_lost_stage_of_a_run_that_goes_on_is_closed_alone(current: Settings, a
     reconcile.reconcile(current)
 
     assert how_it_ended(begun)[:2] == ("FAILURE", None)
+
+
+def test_a_manifest_that_was_not_written_is(current: Settings, airflow: Says, shop: Shop) -> None:
+    """The task `complete` was killed before it could."""
+    airflow("success")
+    run = shop.good_run()
+    mended = reconcile.reconcile(settings.current())
+
+    assert [(one.run, one.what) for one in mended] == [
+        (run.run_id, f"{shop.image.name} is validated: its manifest is written")
+    ]
+    assert shop.manifest.is_file()
+    assert reconcile.reconcile(settings.current()) == []
 
 
 @pytest.mark.parametrize("task", ["running", "queued", "up_for_retry", "deferred", ""])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ci_pipeline import rules, settings
 from ci_pipeline.outcome import Status
-from ci_pipeline.stages import FUNCTIONAL_TESTS, INTEGRATION_TESTS, STAGES
+from ci_pipeline.stages import CONFORMANCE_TESTS, FUNCTIONAL_TESTS, INTEGRATION_TESTS, SMOKE_TEST, STAGES, STEPS
 from tests.makers import change
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -51,6 +51,49 @@ def test_unstable_functional_tests_gate_only_gating_packages() -> None:
     """An opt-in package is reported, not gated."""
     assert rules.stops_the_run(FUNCTIONAL_TESTS, Status.UNSTABLE, gating=True)
     assert not rules.stops_the_run(FUNCTIONAL_TESTS, Status.UNSTABLE, gating=False)
+
+
+OK, BAD, GONE = Status.SUCCESS, Status.FAILURE, None
+
+
+@pytest.mark.parametrize(
+    ("integration", "smoke", "conformance", "about_the_image", "validated"),
+    [
+        # A step of the conformance tests that failed, or that never was.
+        (OK, OK, (OK, OK, OK, Status.UNSTABLE), True, False),
+        (OK, OK, (OK, OK, OK, Status.ABORTED), True, False),
+        (OK, OK, (BAD, GONE, GONE, GONE), True, False),
+        (OK, OK, (OK, OK, OK, GONE), True, False),
+        (OK, OK, (GONE,) * 4, True, False),
+        # The host or the image did not pass, whatever else did.
+        (Status.UNSTABLE, OK, (OK,) * 4, True, False),
+        (GONE, OK, (OK,) * 4, True, False),
+        (OK, BAD, (OK,) * 4, True, False),
+        (OK, Status.SKIPPED, (Status.SKIPPED,) * 4, True, False),
+        (OK, GONE, (Status.SKIPPED,) * 4, True, False),
+        (BAD, OK, (OK,) * 4, False, False),
+        # All passed, or there was no cluster.
+        (OK, OK, (OK,) * 4, True, True),
+        (OK, OK, (Status.SKIPPED,) * 4, True, True),
+        # Nothing of the image ran there.
+        (OK, OK, (OK, OK, OK, Status.UNSTABLE), False, True),
+        (OK, OK, (BAD, GONE, GONE, GONE), False, True),
+        (OK, OK, (GONE,) * 4, False, True),
+    ],
+)
+def test_an_image_is_validated_by_what_tested_it(
+    integration: Status | None,
+    smoke: Status | None,
+    conformance: tuple[Status | None, ...],
+    about_the_image: bool,  # noqa: FBT001
+    validated: bool,  # noqa: FBT001
+) -> None:
+    """Nothing that failed, or was never decided on, counts as passed."""
+    steps = STEPS[CONFORMANCE_TESTS.event]
+    ended = {INTEGRATION_TESTS: integration, SMOKE_TEST: smoke, **dict(zip(steps, conformance, strict=True))}
+    known = {stage.name: status for stage, status in ended.items() if status is not None}
+
+    assert rules.is_validated(known, about_the_image=about_the_image) is validated
 
 
 def test_unstable_integration_always_stops() -> None:

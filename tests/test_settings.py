@@ -104,6 +104,7 @@ def test_secrets_do_not_show(config: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Printing the settings into a log gives nothing away."""
     monkeypatch.setenv("CI_PIPELINE_BUS__URL", "amqp://ci:hunter2@127.0.0.1/")
     monkeypatch.setenv("CI_PIPELINE_AIRFLOW__PASSWORD", "hunter2")
+    monkeypatch.setenv("CI_PIPELINE_PROVENANCE__PASSPHRASE", "hunter2")
 
     assert "hunter2" not in repr(settings.load())
 

@@ -40,6 +40,7 @@ def commit(params: dict[str, Any]) -> Part:
     shutil.rmtree(params["tree"])
     diff = difference(repository.packages(parent) if parent else [], packages)
     outputs = {"compose_rev": rev, "version": version, "parent_rev": parent, "package_diff": diff}
+    outputs["installed"] = [str(one) for one in packages]
     return {"outputs": outputs, "tool_seconds": Clock.spent()}
 
 

@@ -50,6 +50,9 @@ def write(params: dict[str, Any]) -> Part:
     scratch = folder / f".{image.name}.{os.getpid()}"
     try:
         output(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", disk, scratch])
+        for name in (f"{image.name}.intoto.jsonl", f"{image.name}.manifest.json"):
+            # They tell of the image that was here before.
+            image.with_name(name).unlink(missing_ok=True)
         scratch.replace(image)
     finally:
         scratch.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline import conformance, rules
+from ci_pipeline import conformance, promotion, rules
 from ci_pipeline.announcer import Announcer
 from ci_pipeline.executors.report import Report, aborted
 from ci_pipeline.kind import Kind
@@ -139,6 +139,7 @@ class Journal:
         if run.status is not None:
             return Status(run.status)
         self._close_tries(run, reason)
+        promotion.settle(self._session, self._settings, run)
         missing = self._first_missing(run)
         status = worst([runs.status_so_far(self._session, run.id), Status.ABORTED if missing else Status.SUCCESS])
         self._end(run, status, self._reason(run, status, missing, reason))

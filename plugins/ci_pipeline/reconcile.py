@@ -16,6 +16,7 @@ from ci_pipeline.errors import AirflowRefused
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure
 from ci_pipeline.intake import Intake
 from ci_pipeline.journal import Journal
+from ci_pipeline.manifests import writing
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
@@ -49,6 +50,7 @@ def reconcile(settings: Settings) -> list[Mended]:
     with AirflowApi(settings.airflow) as airflow:
         mended = [one for run in _going_on() for one in _mend(settings, airflow, run)]
     mended += [Mended(run, what) for run, what in orphans.end_all(settings)]
+    mended += [Mended(run, what) for run, what in writing.deliver(settings)]
     Intake(settings, trigger_run_id="").catch_up()
     for one in mended:
         log.warning("%s: %s", one.run, one.what)

@@ -1,6 +1,7 @@
 """Makes the request of a stage: what docs/stage-contract.md says, from the settings and what is known of the run."""
 
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,6 +124,7 @@ def common(settings: Settings, run: Run, name: str, workspace: Path) -> Request:
         "stage": name,
         "run": run.run_id,
         "build_id": run.number,
+        "pipeline_version": version("ci-pipeline"),
         "package_namespace": run.namespace,
         "repo": run.repo,
         "rev": run.rev,

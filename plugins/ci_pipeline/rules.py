@@ -1,5 +1,6 @@
 """The decisions of the pipeline, as pure functions: no database, no clock, no bus."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -9,7 +10,15 @@ from pydantic import TypeAdapter
 from ci_pipeline.change import Change
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import COMPOSE_OSTREE, FUNCTIONAL_TESTS, INTEGRATION_TESTS, Stage
+from ci_pipeline.stages import (
+    COMPOSE_OSTREE,
+    CONFORMANCE_TESTS,
+    FUNCTIONAL_TESTS,
+    INTEGRATION_TESTS,
+    SMOKE_TEST,
+    STEPS,
+    Stage,
+)
 
 GenerateImage = Literal["when-due", "always", "never"]
 GENERATE_IMAGE: Final[TypeAdapter[GenerateImage]] = TypeAdapter(GenerateImage)
@@ -71,6 +80,22 @@ def gives_lease_back(stage: Stage, status: Status, *, final: bool, promotes: boo
     if stage is COMPOSE_OSTREE:
         return status is not Status.SUCCESS or not promotes
     return stage is INTEGRATION_TESTS and final
+
+
+def is_validated(ended: Mapping[str, Status], *, about_the_image: bool) -> bool:
+    """Tell whether the image a run made is validated by how the run's stages ended.
+
+    Its host passed the integration tests and it booted. Conformance tests count when they are about the image: then
+    each of their steps passed or was skipped. One that is missing was never decided on: the run was ended before it.
+
+    Args:
+        ended: the status of each stage, by its name.
+        about_the_image: whether the conformance tests ran, or would have run, on hosts of the image.
+    """
+    if any(ended.get(stage.name) is not Status.SUCCESS for stage in (INTEGRATION_TESTS, SMOKE_TEST)):
+        return False
+    steps = STEPS[CONFORMANCE_TESTS.event] if about_the_image else ()
+    return all(is_fine(ended.get(step.name, Status.ABORTED)) for step in steps)
 
 
 def image_not_due(

@@ -240,6 +240,18 @@ class Conformance(_Section):
     control_plane: ControlPlane = Field(default_factory=ControlPlane)
 
 
+class Provenance(_Section):
+    """Who vouches for the images."""
+
+    key: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(
+        "", description="absolute path of the private key, in PEM form, that signs provenance; empty: there is none"
+    )
+    passphrase: SecretStr = Field(SecretStr(""), description="its passphrase; from the environment only")
+    builder: Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9+.-]*:[^\s]+)?$")] = Field(
+        "", description="URL by which downstreams know this pipeline; empty: airflow.url"
+    )
+
+
 class Reconciler(_Section):
     """The DAG that closes gaps."""
 

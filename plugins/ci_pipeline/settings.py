@@ -36,6 +36,7 @@ from ci_pipeline.sections import (
     Limits,
     Package,
     Packages,
+    Provenance,
     Quarantine,
     Reconciler,
     Reruns,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     compose: Compose = Field(default_factory=Compose)
     image: Image = Field(default_factory=Image)
     conformance: Conformance = Field(default_factory=Conformance)
+    provenance: Provenance = Field(default_factory=Provenance)
     reconciler: Reconciler = Field(default_factory=Reconciler)
     retention: Retention = Field(default_factory=Retention)
     quarantine: list[Quarantine] = Field([], description="[[quarantine]]: tests that are known to fail, for a while")

@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from ci_pipeline import store
+from ci_pipeline.manifests.verifying import verify_kept
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import runs
+from ci_pipeline.store import images, runs
 from ci_pipeline.store.tables import Image, Run
 from tests.distgit import DistGit, package
-from tests.e2e.conftest import Bus, push
+from tests.e2e.conftest import Bus, push, wait_until
 from tests.makers import EVENTS_OF_A_GOOD_RUN
 
 PREFIX = "org.centos.prod.ci.pipeline."
@@ -111,6 +112,28 @@ def test_the_image_is_real_and_is_what_the_datahub_says(good: list[dict[str, Any
     assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert image.smoke_passed_at is not None
     assert (path.parent / "latest.qcow2").resolve() == path
+
+
+def test_the_image_is_validated_and_has_a_manifest(good: list[dict[str, Any]], pipeline: Settings) -> None:
+    """Written by the run itself: packages as the commit has them, the tools of the builder, every file as it is."""
+    name, compose_rev = body(good, "image.complete")["image_name"], body(good, "complete")["compose_rev"]
+    # The reconciler may publish `complete` while its task is at work.
+    wait_until(lambda session: images.find(session, name).has_manifest, seconds=60, what=f"a manifest of {name}")
+    path = folder_of(pipeline) / "images" / f"{name}.manifest.json"
+    told = json.loads(path.read_bytes())
+    repo = folder_of(pipeline) / "ostree"
+    listed = run_tool("ostree", f"--repo={repo}", "show", "--print-metadata-key=rpmostree.rpmdb.pkglist", compose_rev)
+    done = verify_kept(pipeline, name)
+
+    assert (done.problems, done.notes) == ((), ("there is no provenance: nothing proves who made this image",))
+    assert done.files >= 4
+    assert told["compose_rev"] == compose_rev
+    assert len(told["packages"]) == listed.count("('")
+    assert [one for one in told["packages"] if one.startswith("greeter-1.0-1.")]
+    assert told["builders"].keys() == {"build_package", "compose_ostree", "generate_image"}
+    for tools in told["builders"].values():
+        assert tools.keys() == {"ci-pipeline", "createrepo_c", "kernel", "ostree", "qemu", "rpm"}
+    assert [one["status"] for one in told["results"]] == ["SUCCESS"] * 6 + ["SKIPPED"] * 4
 
 
 def test_every_stage_has_a_result_and_conformance_is_skipped_with_its_reason(good: list[dict[str, Any]]) -> None:

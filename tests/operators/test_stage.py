@@ -1,6 +1,7 @@
 """The one way a stage is carried out."""
 
 import errno
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.report import aborted
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE, FUNCTIONAL_TESTS
+from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE, FUNCTIONAL_TESTS, PROVISION_HOSTS
 from ci_pipeline.store import kept, leases, outbox, runs
 from ci_pipeline.store.tables import Run
 from operators import callbacks
@@ -25,7 +26,9 @@ from operators.generate_image import GenerateImageOperator
 from operators.provision_hosts import ProvisionHostsOperator
 from operators.run_of import adopt
 from tests.makers import REV, new_run, play, report
+from tests.manifests.conftest import Shop, shop
 
+__all__ = ["shop"]
 pytestmark = pytest.mark.usefixtures("database")
 OK = Status.SUCCESS
 
@@ -323,6 +326,29 @@ def test_complete_sums_the_run_up(context: Callable[..., Any], current: Settings
     operator.execute(context(operator, run_id=run.run_id))
 
     assert events(run.run_id)[-1] == "complete"
+
+
+@pytest.mark.parametrize("key", ["", "/nonexistent/key.pem"])
+def test_complete_writes_what_goes_with_a_validated_image(
+    context: Callable[..., Any],
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    key: str,
+) -> None:
+    """Or says what keeps it from that; the run's `complete` is said in any case."""
+    monkeypatch.setenv("CI_PIPELINE_PROVENANCE__KEY", key)
+    settings.current.cache_clear()
+    run = new_run()
+    shop.play(run, *[Status.SUCCESS] * 6)
+    shop.skip(run, PROVISION_HOSTS, "no cluster")
+    operator = CompleteOperator()
+    with caplog.at_level(logging.WARNING):
+        operator.execute(context(operator, run_id=run.run_id))
+
+    assert events(run.run_id)[-1] == "complete"
+    assert shop.manifest.exists() == (key == "")
+    assert ("provenance.key /nonexistent/key.pem cannot be read" in caplog.text) == (key != "")
 
 
 def test_complete_of_a_run_without_a_change_has_nothing_to_say(context: Callable[..., Any]) -> None:

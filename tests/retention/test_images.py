@@ -103,6 +103,42 @@ def test_an_image_whose_file_is_gone_already_is_written_down(place: Place) -> No
     assert kept_rows() == set()
 
 
+def test_what_tells_of_an_image_goes_before_it(place: Place) -> None:
+    """A dry run shows it; what tells of an image that stays, stays."""
+    run = old_run()
+    stays, goes = image(place, run, "good.qcow2", 1), image(place, run, "bad.qcow2", None)
+    for name in (stays, goes):
+        for suffix in (".manifest.json", ".intoto.jsonl"):
+            write(place.images / f"{name}{suffix}", 100)
+    told = [(one.kind, Path(one.what).name) for one in place.prune(dry_run=True).removed]
+    place.gone()
+
+    assert told == [("manifest", f"{goes}.intoto.jsonl"), ("manifest", f"{goes}.manifest.json"), ("image", goes)]
+    assert files(place) == {stays, f"{stays}.manifest.json", f"{stays}.intoto.jsonl"}
+
+
+def test_a_manifest_that_cannot_go_keeps_its_image(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next pass tries again: nothing is left that tells of an image nobody has."""
+    name = image(place, old_run(), "bad.qcow2", None)
+    write(place.images / f"{name}.manifest.json", 100)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    done = place.prune()
+
+    assert done.warnings
+    assert kept_rows() == {name}
+    assert files(place) == {name, f"{name}.manifest.json"}
+
+
+def test_a_manifest_that_was_cut_short_is_a_leftover(place: Place) -> None:
+    """After a day."""
+    image(place, old_run(), "good.qcow2", 1)
+    for what in ("manifest.json", "intoto.jsonl"):
+        age(write(place.images / f".fedora-atomic-26.1-9a4e37c459e67c7.qcow2.{what}.4711"), days=2)
+    place.gone()
+
+    assert files(place) == {"good.qcow2"}
+
+
 def test_a_dry_run_changes_neither_file_nor_row(place: Place) -> None:
     """It only tells."""
     name = image(place, old_run(), "bad.qcow2", None)

@@ -118,3 +118,26 @@ def test_results_from_before_the_datahub_are_named_after_what_they_were_about(ur
         rows = connection.execute(text("SELECT nvr, compose_rev FROM stage_result ORDER BY id")).all()
 
     assert [tuple(row) for row in rows] == [("n-1-1", ""), ("n-1-1", "old"), ("n-1-1", "old"), ("n-1-1", "new")]
+
+
+def test_images_from_before_manifests_are_kept_and_get_one_when_validated(url: str) -> None:
+    """Those that are there and passed; forth, back and forth again."""
+    command.upgrade(config(url), "0007")
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance)"
+            " VALUES (1, 'd', 'r', 1, 'rpms', 'mesa', 'x', 'f26', '')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO image (run_id, branch, name, compose_rev, version, sha256, size, validated_at, removed_at)"
+            " VALUES (1, 'f26', 'a', '', '', '', 1, NULL, NULL), (1, 'f26', 'b', '', '', '', 1, now(), NULL),"
+            " (1, 'f26', 'c', '', '', '', 1, now(), now())"
+        )
+    store.migrate(url)
+    command.downgrade(config(url), "0007")
+    store.migrate(url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT name, manifest_sha256 FROM image ORDER BY name")).all()
+
+    assert [tuple(row) for row in rows] == [("a", ""), ("b", "stale"), ("c", "")]

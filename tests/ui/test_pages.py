@@ -17,7 +17,7 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE, FUNCTIONAL_TESTS, STAGES
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.tables import Image, Outbox, Run
-from tests.makers import REV, change, new_run, play, pushed, received
+from tests.makers import OUTPUTS, REV, change, new_run, play, pushed, received
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -357,6 +357,20 @@ def test_conformance_validates_an_image(client: TestClient, current: Settings) -
     play(current, new_run("hostinfo"), *[Status.SUCCESS] * 10)
 
     assert (before, main(client, "images").count("not validated")) == (1, 1)
+
+
+def test_a_validated_image_leads_to_its_manifest(client: TestClient, current: Settings) -> None:
+    """Once it is written, and as long as it is there."""
+    play(current, new_run(), *[Status.SUCCESS] * 10)
+    name = OUTPUTS["generate_image"]["image_name"]
+    href = f'href="{current.artifacts.url}/fedora-atomic/f26/images/{name}.manifest.json"'
+    shown = [href in main(client, "images")]
+    for values in ({"manifest_sha256": "1" * 64}, {"removed_at": datetime.now(UTC)}):
+        with store.session() as session:
+            session.execute(update(Image).values(values))
+        shown.append(href in main(client, "images"))
+
+    assert shown == [False, True, False]
 
 
 def test_the_ledger_is_filtered_and_paged(client: TestClient, current: Settings) -> None:

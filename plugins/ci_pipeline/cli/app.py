@@ -15,6 +15,7 @@ from ci_pipeline.cli import (
     run_commands,
     stack_commands,
     trigger_command,
+    verify_command,
     why_command,
 )
 from ci_pipeline.cli.output import complain
@@ -67,5 +68,6 @@ for _module in (
     control_commands,
     recovery_commands,
     backfill_commands,
+    verify_command,
 ):
     _module.register(app)

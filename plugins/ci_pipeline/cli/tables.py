@@ -107,11 +107,13 @@ def of_images(views: Iterable[Image]) -> Table:
             size(view.size),
             local_time(view.generated_at),
             local_time(view.smoke_passed_at),
+            local_time(view.validated_at),
             local_time(view.removed_at),
+            view.manifest_url,
         )
         for view in views
     ]
-    return table("", ("image", "branch", "size", "generated", "booted", "removed"), rows)
+    return table("", ("image", "branch", "size", "generated", "booted", "validated", "removed", "manifest"), rows)
 
 
 def made(stage: TestedResult) -> str:

@@ -14,6 +14,7 @@ from ci_pipeline import addresses
 from ci_pipeline.bus.schemas import topic_of
 from ci_pipeline.change import Change
 from ci_pipeline.datahub.flakes import FlakeRate
+from ci_pipeline.manifests.manifest import manifest_of
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
@@ -186,13 +187,15 @@ class Image(_Shown):
     sha256: str
     generated_at: datetime
     smoke_passed_at: datetime | None = Field(description="null while it is not known to boot")
-    validated_at: datetime | None = Field(description="null while not all tests of it have passed")
+    validated_at: datetime | None = Field(description="when it had passed all its tests; null while it has not")
     removed_at: datetime | None = Field(description="when its file was removed; null while it is kept")
     url: str
+    manifest_url: str = Field(description='address of its manifest; "" when there is none')
 
     @classmethod
     def of(cls, row: stored.Image, settings: Settings) -> Self:
         """Read a row."""
+        url = f"{addresses.artifacts_of(settings, row.branch)}/images/{row.name}"
         return cls(
             name=row.name,
             branch=row.branch,
@@ -204,7 +207,8 @@ class Image(_Shown):
             smoke_passed_at=row.smoke_passed_at,
             validated_at=row.validated_at,
             removed_at=row.removed_at,
-            url=f"{addresses.artifacts_of(settings, row.branch)}/images/{row.name}",
+            url=url,
+            manifest_url=manifest_of(url) if row.has_manifest else "",
         )
 
 

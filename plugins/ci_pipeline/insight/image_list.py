@@ -9,6 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import Text, column, func, select, true
 from sqlalchemy.orm import Session, aliased
 
+from ci_pipeline.manifests.manifest import manifest_of
 from ci_pipeline.settings import Settings
 from ci_pipeline.store.tables import Image, Run
 
@@ -17,7 +18,10 @@ MOST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An image. `size` in bytes; `latest`: the newest of its branch that booted; `url` is "" when its file is gone."""
+    """An image. `size` in bytes; `latest`: the newest of its branch that booted.
+
+    `url` is "" when its file is gone, `manifest_url` when it has no manifest.
+    """
 
     name: str
     run: str
@@ -30,6 +34,7 @@ class Shown:
     removed_at: datetime | None
     latest: bool
     url: str
+    manifest_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ def _branch(settings: Settings, branch: str, rows: list[tuple[Image, str]], good
 def _shown(settings: Settings, image: Image, run: str, *, latest: bool) -> Shown:
     base = settings.artifacts.url.rstrip("/")
     there = image.removed_at is None and base.startswith(("http://", "https://"))
+    url = f"{base}/fedora-atomic/{quote(image.branch)}/images/{quote(image.name)}" if there else ""
     return Shown(
         name=image.name,
         run=run,
@@ -85,7 +91,8 @@ def _shown(settings: Settings, image: Image, run: str, *, latest: bool) -> Shown
         validated_at=image.validated_at,
         removed_at=image.removed_at,
         latest=latest,
-        url=f"{base}/fedora-atomic/{quote(image.branch)}/images/{quote(image.name)}" if there else "",
+        url=url,
+        manifest_url=manifest_of(url) if url and image.has_manifest else "",
     )
 
 

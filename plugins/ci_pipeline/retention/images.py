@@ -1,4 +1,4 @@
-"""Images, `images/<name>`: those the database knows, and what writing one that was cut short left."""
+"""Images, `images/<name>`, with what tells of them: those the database knows, and what was cut short being written."""
 
 import re
 from datetime import UTC, datetime
@@ -6,12 +6,13 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ci_pipeline import store
+from ci_pipeline.manifests.manifest import beside
 from ci_pipeline.retention.folder import Folder
 from ci_pipeline.retention.sweep import Sweep
 from ci_pipeline.store import kept
 from ci_pipeline.store.tables import Image
 
-_SCRATCH: Final = re.compile(r"\.fedora-atomic-.+\.qcow2\.\d+")
+_SCRATCH: Final = re.compile(r"\.fedora-atomic-.+\.qcow2(\.manifest\.json|\.intoto\.jsonl)?\.\d+")
 
 
 def sweep(pass_: Sweep) -> None:
@@ -44,12 +45,14 @@ def _linked(folder: Folder) -> set[str]:
 
 
 def _remove(pass_: Sweep, folder: Folder, image: Image) -> None:
-    """Remove an image's file and write that down, unless its run has begun anew."""
+    """Remove an image's file after what tells of it, and write that down, unless its run has begun anew."""
     with store.session() as session:
         row = session.get(Image, image.id)
         run = kept.held_by_id(session, image.run_id)
         if row is None or run is None or not kept.is_due(run, pass_.before):
             return
-        there = any(entry.name == image.name for entry in folder.entries())
-        if (not there or pass_.remove("image", folder, image.name)) and not pass_.dry_run:
+        there = {entry.name for entry in folder.entries()}
+        names = dict.fromkeys(beside(image.name), "manifest") | {image.name: "image"}
+        gone = all(pass_.remove(kind, folder, name) for name, kind in names.items() if name in there)
+        if gone and not pass_.dry_run:
             row.removed_at = datetime.now(UTC)

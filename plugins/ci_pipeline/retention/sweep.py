@@ -22,7 +22,7 @@ class Removed:
     """Something that was removed, or would be.
 
     Attributes:
-        kind: `workspace`, `log`, `build`, `image`, `commit`, `leftover` or `airflow run`.
+        kind: `workspace`, `log`, `build`, `image`, `manifest`, `commit`, `leftover` or `airflow run`.
         what: its path, or its name.
         bytes: what it took on the disk; 0 where that is not known.
     """

@@ -1,4 +1,4 @@
-"""Images: generated, smoke-passed, due."""
+"""Images: generated, smoke-passed, validated, due."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from ci_pipeline.store.tables import Image, Run
+from ci_pipeline.errors import StoreError
+from ci_pipeline.store.tables import STALE, Image, Run
 
 
 def record(session: Session, *, run: int, branch: str, outputs: dict[str, Any]) -> Image:
@@ -18,6 +19,8 @@ def record(session: Session, *, run: int, branch: str, outputs: dict[str, Any]) 
     image.sha256, image.size = outputs["image_sha256"], outputs["image_size"]
     image.generated_at, image.removed_at = datetime.now(UTC), None
     image.smoke_passed_at, image.validated_at = None, None
+    # Whoever wrote the file has removed what told of the one before it.
+    image.manifest_sha256 = ""
     session.add(image)
     return image
 
@@ -29,11 +32,43 @@ def smoke_passed(session: Session, *, run: int, name: str) -> None:
 
 
 def validated(session: Session, *, branch: str, name: str) -> None:
-    """Record that the conformance tests passed on an image, the newest of that name."""
+    """Record that the conformance tests passed on an image, the newest of that name; its manifest is to say so."""
     named = select(Image).where(Image.branch == branch, Image.name == name)
     image = session.scalar(named.order_by(Image.id.desc()).limit(1))
     if image is not None:
-        image.validated_at = datetime.now(UTC)
+        image.validated_at, image.manifest_sha256 = datetime.now(UTC), STALE
+
+
+def settle(session: Session, *, run: int, compose_rev: str, validated: bool) -> None:
+    """Record at the end of a run whether the image of its compose is validated; what lies beside it is to follow."""
+    for image in session.scalars(select(Image).where(Image.run_id == run, Image.compose_rev == compose_rev)):
+        if validated:
+            image.validated_at, image.manifest_sha256 = image.validated_at or datetime.now(UTC), STALE
+        else:
+            image.validated_at, image.manifest_sha256 = None, image.manifest_sha256 and STALE
+
+
+def stale(session: Session) -> list[int]:
+    """Return the rows of images whose manifest is to be written, or to be withdrawn, the oldest first.
+
+    While the run that made an image goes on, nothing is certain of it.
+    """
+    query = select(Image.id).join(Run, Image.run_id == Run.id).where(Image.manifest_sha256 == STALE)
+    settled = query.where(Image.removed_at.is_(None), Run.status.is_not(None))
+    return list(session.scalars(settled.order_by(Image.id)))
+
+
+def find(session: Session, name: str) -> Image:
+    """Return the newest image of a name.
+
+    Raises:
+        StoreError: there is none.
+    """
+    image = session.scalar(select(Image).where(Image.name == name).order_by(Image.id.desc()).limit(1))
+    if image is None:
+        msg = f"no image {name}; `ci-pipeline images` lists them"
+        raise StoreError(msg)
+    return image
 
 
 def under_test(session: Session, run: Run) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+STALE: Final = "stale"
 
 
 class Base(DeclarativeBase):
@@ -197,12 +199,21 @@ class Artifact(Base):
 
 
 class Image(Base):
-    """A generated image. `smoke_passed_at` is what the interval counts from, `removed_at` when its file went."""
+    """A generated image. `smoke_passed_at` is what the interval counts from, `removed_at` when its file went.
+
+    `validated_at` is when it had passed all its tests. `manifest_sha256` is of the manifest beside it: "" when there is
+    none, STALE when what is there, if anything, is to be written anew or to be removed.
+    """
 
     __tablename__ = "image"
     __table_args__ = (
         Index("image_by_branch", "branch", "smoke_passed_at"),
         Index("image_newest", "branch", "id"),
+        Index(
+            "image_stale",
+            "id",
+            postgresql_where=text("manifest_sha256 = 'stale'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -216,7 +227,13 @@ class Image(Base):
     generated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     smoke_passed_at: Mapped[datetime | None]
     validated_at: Mapped[datetime | None]
+    manifest_sha256: Mapped[str] = mapped_column(server_default="")
     removed_at: Mapped[datetime | None]
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether its manifest is there and tells of it as it is."""
+        return self.removed_at is None and self.manifest_sha256 not in {"", STALE}
 
 
 class Outbox(Base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def test_a_candidate_is_a_child_of_the_head_and_moves_nothing(branch: Branch, bu
 
     assert result["status"] == "SUCCESS", result["reason"]
     rev = result["outputs"]["compose_rev"]
-    assert result["outputs"] == {
+    assert {key: result["outputs"][key] for key in ("compose_rev", "version", "parent_rev", "package_diff")} == {
         "compose_rev": rev,
         "version": "26.2",
         "parent_rev": head,
@@ -106,6 +107,19 @@ def test_a_candidate_is_a_child_of_the_head_and_moves_nothing(branch: Branch, bu
     assert branch.good_packages() == packages
     # Held by a ref of its own, so that a prune between the stages does not take it.
     assert ostree(branch.ostree, "rev-parse", "candidate/f26/2") == rev
+
+
+def test_what_is_installed_and_what_with_is_told(branch: Branch, build_candidate: BuildCandidate) -> None:
+    """As the commit's own metadata and the tools themselves have it."""
+    result = branch.compose(build_candidate("1.1"), build_id=2, pipeline_version="0.1.0")
+    outputs = result["outputs"]
+    listed = ostree(branch.ostree, "show", "--print-metadata-key=rpmostree.rpmdb.pkglist", outputs["compose_rev"])
+    rpm = subprocess.run(["rpm", "--version"], check=True, capture_output=True, text=True).stdout.split()[-1]
+
+    assert "hello-1.1-1.fc26.noarch" in outputs["installed"]
+    assert len(outputs["installed"]) == listed.count("('")
+    assert outputs["builder"].keys() == {"ci-pipeline", "createrepo_c", "kernel", "ostree", "qemu", "rpm"}
+    assert (outputs["builder"]["ci-pipeline"], outputs["builder"]["rpm"]) == ("0.1.0", rpm)
 
 
 def test_a_package_that_comes_or_goes_is_named(branch: Branch, build_candidate: BuildCandidate) -> None:

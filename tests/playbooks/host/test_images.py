@@ -91,6 +91,21 @@ def test_an_image_boots_by_itself_into_its_commit(branch: Branch, image: dict[st
     assert {"log", "roothome"}.intersection(_entries(path, "/ostree/deploy/atomic-host/var", tmp_path)) == {"log"}
 
 
+def test_an_image_that_is_made_again_has_nothing_of_the_one_before_beside_it(
+    branch: Branch, image: dict[str, Any]
+) -> None:
+    """A manifest that tells of another file of the same name misleads whoever takes it."""
+    path = branch.images / image["image_name"]
+    for name in (f"{path.name}.manifest.json", f"{path.name}.intoto.jsonl"):
+        path.with_name(name).write_text("{}", encoding="ascii")
+
+    result = branch.stage("generate_image", compose_rev=branch.head(), version="26.1")
+
+    assert result["status"] == "SUCCESS", result["reason"]
+    assert [one.name for one in branch.images.iterdir()] == [path.name]
+    assert set(result["outputs"]["builder"]) >= {"ostree", "qemu", "kernel"}
+
+
 def _announced(image: dict[str, Any]) -> dict[str, str]:
     return {name: image[name] for name in ("image_name", "image_sha256")}
 
