@@ -5,6 +5,7 @@ of it: each contract of the bus has its own message of it.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -17,7 +18,7 @@ from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import COMPLETE, STEPS, Stage
-from ci_pipeline.store import outbox, runs
+from ci_pipeline.store import deliveries, outbox, runs
 from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 
@@ -44,6 +45,24 @@ class Happening:
     def key(self) -> str:
         """What happened, in words that are the same however often they are said."""
         return f"run {self.run.id}: {self.event} {self.ordinal}"
+
+    @property
+    def phase(self) -> str:
+        """`queued`, `running`, `complete` or `skipped`."""
+        return self.event.rpartition(".")[2]
+
+    @property
+    def at(self) -> datetime:
+        """When it happened."""
+        ended_at = self.result.ended_at if self.result else self.run.ended_at
+        return (ended_at if self.phase in {"complete", "skipped"} else None) or datetime.now(UTC)
+
+    @property
+    def outcome(self) -> str:
+        """The status of what happened: of the try itself where there is one that has ended."""
+        if self.phase in {"queued", "running"}:
+            return self.phase.upper()
+        return (self.result.status if self.result else None) or self.status
 
 
 class Announcer:
@@ -112,7 +131,19 @@ class Announcer:
         self._spread(happening)
 
     def _spread(self, happening: Happening) -> None:
-        """Tell a happening to whoever hears of it beside the message contract."""
+        """Tell a happening to whoever hears of it beside the message contract: the sinks that want it."""
+        for sink in self._settings.sinks:
+            if happening.phase in sink.events:
+                deliveries.add(
+                    self._session,
+                    sink=sink.name,
+                    run=happening.run,
+                    result=happening.result,
+                    key=happening.key,
+                    event=happening.event,
+                    status=happening.outcome,
+                    at=happening.at,
+                )
 
     def _say(self, facts: RunFacts, event: str, *, key: str, run: int | None, inbound: int | None = None) -> None:
         body = events.body(event, facts)
