@@ -10,7 +10,7 @@ TRIAGE = """
 ### Keeps the disk from filling
 
 Workspaces and logs of runs that ended long ago, their builds and commits, images but the newest good ones, and
-Airflow's own runs of this DAG, the trigger and the reconciler. How long is set under `[retention]` in pipeline.toml.
+Airflow's own runs of the DAGs that are not of a branch. How long is set under `[retention]` in pipeline.toml.
 What is newest, referenced or of a run that goes on always stays. What was removed is in the log, with sizes; a warning
 there names what could not be.
 

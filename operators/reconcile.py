@@ -20,8 +20,9 @@ class ReconcileOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Mend, and send how things are; the sentences of what was mended are the task's XCom."""
-        mended = reconcile.reconcile(settings.current())
+        configured = settings.current()
+        mended = reconcile.reconcile(configured)
         metrics.send_mended(len(mended))
         with store.session() as session:
-            metrics.send_gauges(measures.of_everything(session))
+            metrics.send_gauges(measures.of_everything(session, [sink.name for sink in configured.sinks]))
         return [f"{one.run}: {one.what}" for one in mended]

@@ -209,7 +209,10 @@ def test_the_whole_body_is_shown(current: Settings) -> None:
     message = park(current)
     take_up(current, received(b'{"x": 1'))
     with store.session() as session:
-        dead, parked = (dead_letters.find(session, letter) for letter in ("2", str(message.id)))
+        dead, parked = (
+            dead_letters.body_of(session, current, dead_letters.find(session, letter))
+            for letter in ("2", str(message.id))
+        )
 
-    assert dead_letters.body_of(dead) == '{"x": 1'
-    assert json.loads(dead_letters.body_of(parked)) == message.body
+    assert dead == '{"x": 1'
+    assert json.loads(parked) == message.body

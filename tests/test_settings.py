@@ -69,6 +69,21 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[retention]\ncommits=0", r"retention.commits: .*greater than or equal to 1"),
         ("[retention]\nhousekeeping_hours=0", r"retention.housekeeping_hours: .*greater than or equal to 1"),
         ("[airflow]\nlogs='logs'", r"airflow.logs: .*pattern"),
+        ("[[sinks]]\nname='x'", r"sinks.0.kind: Field required; one of: resultsdb, http, elasticsearch"),
+        ("[[sinks]]\nname='x'\nkind='mail'", r"sinks.0: .*'mail'.*'resultsdb', 'http', 'elasticsearch'"),
+        ("[[sinks]]\nkind='http'\ncolour=1", r"sinks.0.http.colour: unknown key; allowed here: .*secret_env.*url"),
+        ("[[sinks]]\nkind='http'\nname='x'\nurl='http://h'", r"sinks.0.http.secret_env: Field required"),
+        (
+            "[[sinks]]\nkind='elasticsearch'\nname='x'\nurl='ftp://h'",
+            r"sinks.0.elasticsearch.url: .*http:// or https://",
+        ),
+        ("[[sinks]]\nkind='elasticsearch'\nname='x'\nurl='http://u:p@h'", r"url: .*secrets come from the environment"),
+        ("[[sinks]]\nkind='elasticsearch'\nname='X'\nurl='http://h'", r"sinks.0.elasticsearch.name: .*pattern"),
+        (
+            "[[sinks]]\nkind='elasticsearch'\nname='x'\nurl='http://h'\nusername='u'",
+            r"sinks.0.elasticsearch: .*username and password_env together, or token_env alone",
+        ),
+        (2 * "[[sinks]]\nkind='elasticsearch'\nname='x'\nurl='http://h'\n", r"sinks: .*used twice: x"),
         ("[dist_git]\nurl='ext::sh -c id'", r"dist_git.url: .*must start with https://"),
     ],
 )
@@ -109,6 +124,20 @@ def test_secrets_do_not_show(config: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "hunter2" not in repr(settings.load())
 
 
+def test_a_secret_is_of_the_environment_or_of_the_stack(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment wins; nothing is nothing."""
+    settings.state_folder().mkdir()
+    assert settings.secret("SINK_SECRET") is None
+    (settings.state_folder() / "stack.env").write_text("SINK_SECRET=of-stack\n")
+    of_stack = settings.secret("SINK_SECRET")
+    monkeypatch.setenv("SINK_SECRET", "of-environment")
+    of_environment = settings.secret("SINK_SECRET")
+
+    assert of_stack.get_secret_value() == "of-stack"
+    assert of_environment.get_secret_value() == "of-environment"
+    assert settings.secret("SINK_OTHER") is None
+
+
 def test_the_shipped_file_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the repository ships is what the demo runs with."""
     monkeypatch.delenv("CI_PIPELINE_CONFIG", raising=False)
@@ -145,11 +174,11 @@ def _keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     """Return the keys of a section and of those in it, with NAME and STAGE for what stands for many."""
     keys = set()
     for name, field in model.model_fields.items():
-        inner = settings._model_in(field.annotation)
+        inner = settings._models_in(field.annotation)
         key = "STAGE" if prefix == "stages." else name
-        if inner is None or (name == "limits" and prefix):
+        if not inner or (name == "limits" and prefix):
             keys.add(f"{prefix}{key}")
         else:
             many = "NAME." if get_origin(field.annotation) is dict else ""
-            keys |= _keys(inner, f"{prefix}{key}.{many}")
+            keys |= {found for one in inner for found in _keys(one, f"{prefix}{key}.{many}")}
     return keys

@@ -16,7 +16,7 @@ from ci_pipeline.happening import Happening
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import COMPLETE, STEPS, Stage
-from ci_pipeline.store import outbox, runs
+from ci_pipeline.store import deliveries, outbox, runs
 from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 
@@ -90,6 +90,21 @@ class Announcer:
     def _spread(self, happening: Happening) -> None:
         """Tell a happening to whoever hears of it beside the message contract."""
         fedora_ci.say(self._session, self._settings, happening)
+        for sink in self._settings.sinks:
+            if happening.phase in sink.events:
+                self._deliver(sink.name, happening)
+
+    def _deliver(self, sink: str, happening: Happening) -> None:
+        deliveries.add(
+            self._session,
+            sink=sink,
+            run=happening.run,
+            result=happening.result,
+            key=happening.key,
+            event=happening.event,
+            status=happening.outcome,
+            at=happening.at,
+        )
 
     def _say(self, facts: RunFacts, event: str, *, key: str, run: int | None, inbound: int | None = None) -> None:
         body = events.body(event, facts)

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline import store
 from ci_pipeline.stages import COMPLETE, QUEUED, STAGES
-from ci_pipeline.store import outbox
-from ci_pipeline.store.tables import Inbound, Outbox, Run
+from ci_pipeline.store import deliveries, outbox
+from ci_pipeline.store.tables import Delivery, Inbound, Outbox, Run
 
 PATIENCE: Final = timedelta(seconds=60)
 
@@ -182,10 +182,14 @@ def complete_not_last(session: Session) -> Iterator[Finding]:
 
 
 def parked(session: Session) -> Iterator[Finding]:
-    """The bus has refused no message that nobody has looked at since."""
+    """The bus has refused no message, and no sink a delivery, that nobody has looked at since."""
     refused = select(Outbox).where(Outbox.parked_at.is_not(None), Outbox.published_at.is_(None))
     for row in session.scalars(refused.order_by(Outbox.sequence)):
         yield Finding("parked", f"outbox {row.id}", f"the bus refused {row.topic}: {row.error}")
+    not_taken = select(Delivery).where(deliveries.IS_PARKED).order_by(Delivery.sequence)
+    for delivery in session.scalars(not_taken):
+        sentence = f"the sink {delivery.sink} did not take {delivery.event}: {delivery.answer}"
+        yield Finding("parked", f"delivery {delivery.id}", sentence)
 
 
 def published_out_of_order(session: Session) -> Iterator[Finding]:

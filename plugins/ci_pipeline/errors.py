@@ -10,6 +10,10 @@ CiPipelineError
 ├── AirflowApiError      Airflow did not take a request; the change stays queued and is fired again
 │   ├── AirflowUnreachable  nothing can be fired now: wait
 │   └── AirflowRefused      this one is refused: look at the others
+├── SinkError            a sink did not take a delivery
+│   ├── SinkUnreachable  the whole sink takes nothing now: wait, it is never parked
+│   ├── SinkFailed       it answered with an error: try again some times, then park the delivery
+│   └── SinkRefused      it refuses this delivery for good: park it where an operator sees it
 ├── DistGitUnreachable   dist-git is away or refuses: try again later
 ├── StoreError           the database holds no such row, or not in the state that was asked for
 ├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
@@ -59,6 +63,31 @@ class AirflowUnreachable(AirflowApiError):
 
 class AirflowRefused(AirflowApiError):
     """Airflow refuses this one request. Go on with the others; this one is fired again later."""
+
+
+class SinkError(CiPipelineError):
+    """A delivery is not known to be in a sink. The text has the sink's answer."""
+
+
+class SinkUnreachable(SinkError):
+    """The sink is away, overloaded, or refuses our account or address. Wait; what waits is in the database.
+
+    Attributes:
+        retry_after: seconds the sink asks us to wait; None if it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        """Take the sentence, and how long the sink asks us to wait."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SinkFailed(SinkError):
+    """The sink answered with an error that may be the delivery's or its own. Try again some times, then park it."""
+
+
+class SinkRefused(SinkError):
+    """The sink refuses this delivery. Trying again cannot help: park it with this text."""
 
 
 class DistGitUnreachable(CiPipelineError):

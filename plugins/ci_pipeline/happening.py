@@ -1,6 +1,7 @@
 """What happens in a run, as one record: every contract and every sink tells the same."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import Stage
@@ -32,3 +33,21 @@ class Happening:
     def key(self) -> str:
         """What happened, in words that are the same however often they are said."""
         return f"run {self.run.id}: {self.event} {self.ordinal}"
+
+    @property
+    def phase(self) -> str:
+        """`queued`, `running`, `complete` or `skipped`."""
+        return self.event.rpartition(".")[2]
+
+    @property
+    def at(self) -> datetime:
+        """When it happened."""
+        ended_at = self.result.ended_at if self.result else self.run.ended_at
+        return (ended_at if self.phase in {"complete", "skipped"} else None) or datetime.now(UTC)
+
+    @property
+    def outcome(self) -> str:
+        """The status of what happened: of the try itself where there is one that has ended."""
+        if self.phase in {"queued", "running"}:
+            return self.phase.upper()
+        return (self.result.status if self.result else None) or self.status

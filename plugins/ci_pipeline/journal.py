@@ -32,8 +32,14 @@ from ci_pipeline.store.tables import Inbound, Run, StageResult
 TRIGGER_NAME = "ci-pipeline-trigger"
 RECONCILER_NAME = "ci-pipeline-reconciler"
 RETENTION_NAME = "ci-pipeline-retention"
-# The DAGs that are not of a branch.
-HOUSEKEEPING = (TRIGGER_NAME, RECONCILER_NAME, RETENTION_NAME)
+DATAHUB_NAME = "ci-pipeline-datahub"
+# The DAGs that are not of a branch; the last is there when sinks are configured.
+HOUSEKEEPING = (TRIGGER_NAME, RECONCILER_NAME, RETENTION_NAME, DATAHUB_NAME)
+
+
+def housekeeping(settings: Settings) -> tuple[str, ...]:
+    """Return the ids of the DAGs there are that are not of a branch."""
+    return tuple(name for name in HOUSEKEEPING if settings.sinks or name != DATAHUB_NAME)
 
 
 class Journal:

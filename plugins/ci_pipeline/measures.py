@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import Stage
-from ci_pipeline.store import outbox, runs
+from ci_pipeline.store import deliveries, outbox, runs
 from ci_pipeline.store.tables import Inbound, Outbox, Run
 
 _DECISIONS: Final = ("ignored", "queued", "duplicate", "superseded", "dead")
@@ -28,8 +28,13 @@ class StageTimes:
     waited: float
 
 
-def of_everything(session: Session) -> dict[str, float]:
-    """Return how things are now, by name: totals so far, what waits, and for how long the oldest of it has waited."""
+def of_everything(session: Session, sinks: Iterable[str] = ()) -> dict[str, float]:
+    """Return how things are now, by name: totals so far, what waits, and for how long the oldest of it has waited.
+
+    Args:
+        session: an open transaction.
+        sinks: names of the configured sinks: of these, nothing that waits is measured, too.
+    """
     waiting, parked = outbox.pending(session)
     pending = select(func.min(Outbox.created_at)).where(outbox.IS_PENDING)
     unfired = select(func.count(), func.min(Run.created_at)).where(Run.fired_at.is_(None), Run.status.is_(None))
@@ -43,6 +48,7 @@ def of_everything(session: Session) -> dict[str, float]:
         "outbox.waiting": waiting,
         "outbox.oldest_seconds": _age(session.scalar(pending)),
         "outbox.parked": parked,
+        **_of_sinks(session, sinks),
     }
 
 
@@ -58,6 +64,15 @@ def of_stage(session: Session, run: Run, stage: Stage) -> StageTimes | None:
         took=(this.ended_at - this.started_at).total_seconds(),
         waited=max(0.0, (this.started_at - ready).total_seconds()),
     )
+
+
+def _of_sinks(session: Session, sinks: Iterable[str]) -> dict[str, float]:
+    measured: dict[str, float] = {}
+    for sink in deliveries.states(session, sinks):
+        name = f"sinks.{sink.name}"
+        measured |= {f"{name}.waiting": sink.waiting, f"{name}.parked": sink.parked}
+        measured[f"{name}.oldest_seconds"] = _age(sink.oldest_at)
+    return measured
 
 
 def _counted(session: Session, name: str, column: ColumnElement[Any], values: Iterable[str]) -> dict[str, float]:

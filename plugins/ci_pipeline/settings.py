@@ -9,9 +9,10 @@ import os
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError
+from dotenv import dotenv_values
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -44,6 +45,7 @@ from ci_pipeline.sections import (
     Stages,
     StageSettings,
 )
+from ci_pipeline.sink_sections import KINDS, AnySink, Delivery, SinkSettings
 
 CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
 STATE_VARIABLE: Final = "CI_PIPELINE_STATE"
@@ -77,10 +79,21 @@ class Settings(BaseSettings):
     retention: Retention = Field(default_factory=Retention)
     quarantine: list[Quarantine] = Field([], description="[[quarantine]]: tests that are known to fail, for a while")
     reruns: Reruns = Field(default_factory=Reruns)
+    sinks: list[AnySink] = Field([], description="[[sinks]]: downstream datahubs")
+    delivery: Delivery = Field(default_factory=Delivery)
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
+
+    @field_validator("sinks")
+    @classmethod
+    def _names_differ(cls, sinks: list[SinkSettings]) -> list[SinkSettings]:
+        names = [sink.name for sink in sinks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            msg = f"each needs a name of its own; used twice: {', '.join(twice)}"
+            raise ValueError(msg)
+        return sinks
 
     def is_watched(self, namespace: str, repo: str) -> bool:
         """Tell whether pushes to a package get a run."""
@@ -107,6 +120,19 @@ class Settings(BaseSettings):
     def stage_limits(self, name: str) -> Limits:
         """Return the limits of a stage: its own, or the common ones."""
         return self.stage(name).limits or self.limits
+
+    def sink(self, name: str) -> SinkSettings:
+        """Return a sink by its name.
+
+        Raises:
+            SettingsError: there is no such sink.
+        """
+        found = next((sink for sink in self.sinks if sink.name == name), None)
+        if found is None:
+            configured = ", ".join(sink.name for sink in self.sinks) or "none"
+            msg = f"there is no sink {name!r} under [[sinks]]; there: {configured}"
+            raise SettingsError(msg)
+        return found
 
     def quarantined(self, branch: str) -> list[Quarantine]:
         """Return the tests that are known to fail on a branch."""
@@ -176,6 +202,13 @@ def current() -> Settings:
     return load()
 
 
+def secret(variable: str) -> SecretStr | None:
+    """Return what an environment variable holds, or `stack.env` in its place; None where it is nowhere, or empty."""
+    stack_env = state_folder() / STACK_ENV
+    value = os.environ.get(variable) or (dotenv_values(stack_env).get(variable) if stack_env.is_file() else None)
+    return SecretStr(value) if value else None
+
+
 def _absolute(settings: Settings) -> Settings:
     """Resolve relative folders against the project, so that every component sees the same paths."""
     folder = project_folder() / settings.artifacts.folder
@@ -193,6 +226,8 @@ def _explain_one(problem: Any) -> str:
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed here: {', '.join(_keys_at(location[:-1]))}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{key}.kind: Field required; one of: {', '.join(KINDS)}"
     return f"{key}: {problem['msg']}"
 
 
@@ -200,19 +235,24 @@ def _keys_at(location: list[str]) -> list[str]:
     """Return the keys allowed in the section at `location`."""
     section: type[BaseModel] = Settings
     named = False  # whether the next part is a name the user chose, as in [branches.f26], or the number of an item
+    choices: list[type[BaseModel]] = []
     for part in location:
         if named:
             named = False
             continue
+        if len(choices) > 1:  # the part is the kind, which chooses among several sections
+            section = next(one for one in choices if part in get_args(one.model_fields["kind"].annotation))
+            choices = []
+            continue
         annotation = section.model_fields[part].annotation
-        section = _model_in(annotation) or section
+        choices = _models_in(annotation)
+        section = choices[0] if choices else section
         named = get_origin(annotation) in {dict, list}
     return sorted(section.model_fields)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model inside `X`, `X | None` or `dict[str, X]`."""
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models inside `X`, `X | None`, `dict[str, X]` or `list[X | Y]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = (_model_in(argument) for argument in getattr(annotation, "__args__", ()))
-    return next((model for model in inner if model), None)
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -66,7 +66,7 @@ def test_a_letter_that_is_none_ends_with_1(cli: Cli, command: str) -> None:
 
 def test_no_letters_is_said(cli: Cli) -> None:
     """A sentence for people, an empty list for programs."""
-    assert cli("dead", "list").stdout == "no dead letters and no parked messages\n"
+    assert cli("dead", "list").stdout == "no dead letters and nothing parked\n"
     assert json.loads(cli("dead", "list", "--json").stdout) == []
 
 

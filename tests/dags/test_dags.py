@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 from datetime import timedelta
 from types import ModuleType
 from typing import get_args
@@ -11,9 +12,11 @@ from airflow.sdk import DAG
 
 from ci_pipeline import settings
 from ci_pipeline.conf import Conf
-from ci_pipeline.journal import HOUSEKEEPING
+from ci_pipeline.journal import HOUSEKEEPING, housekeeping
 from ci_pipeline.stages import STAGES, STEPS
 from operators.stage import StageOperator
+
+SINKS = [{"name": name, "kind": "elasticsearch", "url": "http://127.0.0.1:9"} for name in ("datahub", "other-datahub")]
 
 
 def load(name: str) -> ModuleType:
@@ -25,13 +28,28 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def load_all(*, sinks: object = ()) -> dict[str, DAG]:
+    """Return all our DAGs, by id, as they are with sinks."""
+    names = (
+        "branch_pipelines",
+        "ci_pipeline_trigger",
+        "ci_pipeline_reconciler",
+        "ci_pipeline_retention",
+        "ci_pipeline_datahub",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CI_PIPELINE_SINKS", json.dumps(sinks))
+        settings.current.cache_clear()
+        modules = [load(name) for name in names]
+    settings.current.cache_clear()
+    found = [item for module in modules for item in vars(module).values() if isinstance(item, DAG)]
+    return {dag.dag_id: dag for dag in found}
+
+
 @pytest.fixture(scope="module")
 def dags() -> dict[str, DAG]:
     """All our DAGs, by id."""
-    names = ("branch_pipelines", "ci_pipeline_trigger", "ci_pipeline_reconciler", "ci_pipeline_retention")
-    modules = [load(name) for name in names]
-    found = [item for module in modules for item in vars(module).values() if isinstance(item, DAG)]
-    return {dag.dag_id: dag for dag in found}
+    return load_all(sinks=SINKS)
 
 
 def test_every_branch_has_its_dag_and_there_is_one_trigger(dags: dict[str, DAG]) -> None:
@@ -110,6 +128,23 @@ def test_the_dags_that_are_not_of_a_branch_run_one_at_a_time(dags: dict[str, DAG
 
     assert dag.max_active_runs == 1
     assert dag.catchup is False
+
+
+def test_a_task_for_each_sink_waits_for_no_other(dags: dict[str, DAG]) -> None:
+    """They run side by side, every half minute, and are tried by the next run."""
+    dag = dags["ci-pipeline-datahub"]
+
+    assert dag.schedule == timedelta(seconds=30)
+    assert set(dag.task_ids) == {"datahub", "other-datahub"}
+    assert [(one.sink, one.retries, one.upstream_task_ids) for one in dag.tasks] == [
+        (one.task_id, 0, set()) for one in dag.tasks
+    ]
+
+
+def test_without_sinks_there_is_nothing_to_deliver() -> None:
+    """No DAG then, and nothing that is unpaused or tidied up."""
+    assert "ci-pipeline-datahub" not in load_all()
+    assert "ci-pipeline-datahub" not in housekeeping(settings.current())
 
 
 def test_retention_is_hourly(dags: dict[str, DAG]) -> None:

@@ -61,7 +61,7 @@ def test_how_things_are_is_sent(current: Settings, statsd: Statsd) -> None:
     Intake(current, trigger_run_id="x").record([pushed("greeter"), pushed("polari"), pushed("greeter")])
     play(current, new_run("hostinfo"), Status.FAILURE)
     with store.session() as session:
-        metrics.send_gauges(measures.of_everything(session))
+        metrics.send_gauges(measures.of_everything(session, ["datahub"]))
     heard = statsd.heard()
 
     assert heard["ci_pipeline.messages.queued"] == "1|g"
@@ -70,6 +70,7 @@ def test_how_things_are_is_sent(current: Settings, statsd: Statsd) -> None:
     assert heard["ci_pipeline.messages.dead"] == "0|g"
     assert heard["ci_pipeline.changes.waiting"] == "2|g"
     assert heard["ci_pipeline.outbox.waiting"] == "4|g"
+    assert heard["ci_pipeline.sinks.datahub.waiting"] == "0|g"
     assert float(heard["ci_pipeline.outbox.oldest_seconds"].partition("|")[0]) > 0
 
 

@@ -10,6 +10,7 @@ from ci_pipeline.cli import (
     backfill_commands,
     bus_commands,
     control_commands,
+    delivery_commands,
     demo_command,
     recovery_commands,
     run_commands,
@@ -67,6 +68,7 @@ for _module in (
     trigger_command,
     control_commands,
     recovery_commands,
+    delivery_commands,
     backfill_commands,
     verify_command,
 ):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from ci_pipeline import settings, stack
 from ci_pipeline.bus import topology
-from ci_pipeline.journal import HOUSEKEEPING
+from ci_pipeline.journal import housekeeping
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import runs
 
@@ -25,7 +25,7 @@ def bring_up(
     configured = settings.load()
     result = stack.up(
         pools={f"compose_{branch}": _one_at_a_time(branch) for branch in configured.branches},
-        unpause=[*HOUSEKEEPING, *(runs.dag_id_of(branch) for branch in configured.branches)],
+        unpause=[*housekeeping(configured), *(runs.dag_id_of(branch) for branch in configured.branches)],
         on_ready=[lambda variables: _declare(configured, variables)],
         extra_env=extra_env,
         new_ports=new_ports,

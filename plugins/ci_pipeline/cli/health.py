@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from ci_pipeline import store
 from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import outbox
+from ci_pipeline.store import deliveries, outbox
+from ci_pipeline.store.deliveries import SinkState
 from ci_pipeline.store.tables import Inbound, Run
 
 
@@ -23,6 +24,7 @@ class Work:
         not_fired: queued changes Airflow has not been told of.
         running: ids of the runs that go on.
         last_message: topic, decision and reason of the newest message that was taken up; "" if there was none.
+        sinks: how things are with the datahubs downstream.
         problems: sentences; what else is here is not known then.
     """
 
@@ -32,6 +34,7 @@ class Work:
     running: tuple[str, ...] = ()
     last_message: str = ""
     last_message_at: datetime | None = None
+    sinks: tuple[SinkState, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -39,12 +42,12 @@ def work(settings: Settings) -> Work:
     """Look; a database that is away is a problem in the result, not an error."""
     try:
         with store.session(settings.database.url.get_secret_value()) as session:
-            return _look(session)
+            return _look(session, settings)
     except DatabaseUnreachable as error:
         return Work(problems=(str(error),))
 
 
-def _look(session: Session) -> Work:
+def _look(session: Session, settings: Settings) -> Work:
     waiting, parked = outbox.pending(session)
     going_on = select(Run.run_id).where(Run.status.is_(None), Run.fired_at.is_not(None)).order_by(Run.id)
     queued = select(func.count()).select_from(Run).where(Run.fired_at.is_(None), Run.status.is_(None))
@@ -56,4 +59,5 @@ def _look(session: Session) -> Work:
         running=tuple(session.scalars(going_on)),
         last_message=", ".join(filter(None, (last.topic, last.state, last.reason))) if last else "",
         last_message_at=last.received_at if last else None,
+        sinks=tuple(deliveries.states(session, [sink.name for sink in settings.sinks])),
     )

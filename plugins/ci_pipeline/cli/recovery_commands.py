@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("audit")(audit_all)
     app.command("catch-up")(catch_up_now)
-    dead = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Messages that need a human.")
+    dead = typer.Typer(
+        no_args_is_help=True, rich_markup_mode=None, help="What needs a human: dead letters, and what was refused."
+    )
     for name, command in (("list", list_dead), ("show", show_dead), ("replay", replay_dead)):
         dead.command(name)(command)
     app.add_typer(dead, name="dead")
@@ -66,7 +68,7 @@ def catch_up_now(
 
 
 def list_dead(*, limit: Limit = 20, as_json: AsJson = False) -> None:
-    """List messages that could not be read, and messages of ours that the bus refused, the newest first."""
+    """List messages that could not be read, and what of ours the bus or a sink refused, the newest first."""
     with store.session() as session:
         letters = dead_letters.listed(session, limit=limit)
     if as_json:
@@ -74,14 +76,14 @@ def list_dead(*, limit: Limit = 20, as_json: AsJson = False) -> None:
     elif letters:
         show(_of_letters(letters))
     else:
-        say("no dead letters and no parked messages")
+        say("no dead letters and nothing parked")
 
 
 def show_dead(letter: LetterArgument, *, as_json: AsJson = False) -> None:
     """Show all that is kept of one."""
     with store.session() as session:
         row = dead_letters.find(session, letter)
-        told, body = dead_letters.letter_of(row), dead_letters.body_of(row)
+        told, body = dead_letters.letter_of(row), dead_letters.body_of(session, settings.current(), row)
     if as_json:
         print_json({"letter": told, "body": body})
         return

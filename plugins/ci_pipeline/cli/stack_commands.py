@@ -8,6 +8,7 @@ import typer
 from ci_pipeline import settings, stack
 from ci_pipeline.cli import health
 from ci_pipeline.cli.bring_up import bring_up
+from ci_pipeline.cli.delivery_commands import SINK_COLUMNS, sink_row
 from ci_pipeline.cli.options import AsJson
 from ci_pipeline.cli.output import coloured, complain, err, local_time, print_json, say, show, table
 from ci_pipeline.errors import StackError
@@ -135,3 +136,5 @@ def _show_work(work: health.Work) -> None:
         ("last message taken up", last),
     ]
     show(table("", ("work", ""), rows))
+    if work.sinks:
+        show(table("", SINK_COLUMNS, [sink_row(sink) for sink in work.sinks]))

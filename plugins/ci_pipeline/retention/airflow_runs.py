@@ -1,7 +1,7 @@
 """Airflow's runs of the DAGs that are not of a branch: many a day, and of no interest after it."""
 
 from ci_pipeline.airflow_api import AirflowApi
-from ci_pipeline.journal import HOUSEKEEPING
+from ci_pipeline.journal import housekeeping
 from ci_pipeline.retention import logs
 from ci_pipeline.retention.sweep import Sweep
 
@@ -9,7 +9,7 @@ from ci_pipeline.retention.sweep import Sweep
 def sweep(pass_: Sweep) -> None:
     """Remove the ended ones that are old, and their logs; the newest of each DAG stays."""
     with AirflowApi(pass_.settings.airflow) as airflow:
-        for dag in HOUSEKEEPING:
+        for dag in housekeeping(pass_.settings):
             with pass_.tolerating():
                 newest = airflow.newest_run(dag)
                 _sweep_runs(pass_, airflow, dag, newest)

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from ci_pipeline import dead_letters, settings, store
 from ci_pipeline.insight import bus_state
+from ci_pipeline.store import deliveries
 from ci_pipeline.ui.access import SignedIn, acting
 from ci_pipeline.ui.links import Links
 from ci_pipeline.ui.rendering import answer
@@ -27,12 +28,13 @@ def bus(
     package: Annotated[str, Query(max_length=120)] = "",
     before: Annotated[int, Query(ge=0, le=_LARGEST_NUMBER)] = 0,
 ) -> Response:
-    """Show a page of the ledger, the outbox and the dead letters."""
+    """Show a page of the ledger, the outbox, the sinks and the dead letters."""
     wanted = bus_state.Wanted(state, package.strip(), before)
     with store.session() as session:
         letters = dead_letters.listed(session, limit=_MOST_LETTERS)
         ledger = bus_state.ledger(session, wanted)
         waiting, count = bus_state.waiting(session)
+        sinks = deliveries.states(session, [sink.name for sink in settings.current().sinks])
     return answer(
         request,
         "bus.html",
@@ -42,6 +44,7 @@ def bus(
         waiting=waiting,
         waiting_count=count,
         letters=letters,
+        sinks=sinks,
         may_act=viewer.may_act,
     )
 
