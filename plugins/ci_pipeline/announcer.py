@@ -13,6 +13,7 @@ from ci_pipeline import addresses
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
 from ci_pipeline.change import Change
+from ci_pipeline.gating import announcing
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
@@ -113,6 +114,8 @@ class Announcer:
 
     def _spread(self, happening: Happening) -> None:
         """Tell a happening to whoever hears of it beside the message contract."""
+        if happening.result or happening.event == COMPLETE:
+            announcing.reconsider(self._session, self._settings, happening.run)
 
     def _say(self, facts: RunFacts, event: str, *, key: str, run: int | None, inbound: int | None = None) -> None:
         body = events.body(event, facts)

@@ -11,6 +11,8 @@ CiPipelineError
 │   ├── AirflowUnreachable  nothing can be fired now: wait
 │   └── AirflowRefused      this one is refused: look at the others
 ├── DistGitUnreachable   dist-git is away or refuses: try again later
+├── WaiverError          a waiver makes no sense as it was asked for: say what is wrong, nothing is stored
+├── NoPolicyError        no policy is for what was asked: there is nothing to decide
 ├── StoreError           the database holds no such row, or not in the state that was asked for
 ├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
@@ -62,6 +64,14 @@ class AirflowRefused(AirflowApiError):
 
 class DistGitUnreachable(CiPipelineError):
     """dist-git did not answer, or not this. Nothing is known of the package: try again later."""
+
+
+class WaiverError(CiPipelineError):
+    """A waiver makes no sense as it was asked for. Tell whoever asked; nothing is stored."""
+
+
+class NoPolicyError(CiPipelineError):
+    """No policy is for what was asked. There is nothing to decide: tell whoever asked."""
 
 
 class StoreError(CiPipelineError):

@@ -1,9 +1,12 @@
 """Puts what the outbox holds on the bus."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from ci_pipeline.bus import schemas
+from fedora_messaging.message import Message
+
+from ci_pipeline.bus import gating_schemas, schemas
 from ci_pipeline.bus.publisher import Publisher
 from ci_pipeline.errors import DatabaseUnreachable, PublishError
 from ci_pipeline.settings import Settings
@@ -11,6 +14,9 @@ from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
 
 log = logging.getLogger(__name__)
+
+# By contract, how its messages are made.
+_MAKE: Final[dict[str, Callable[..., Message]]] = {outbox.OURS: schemas.make, outbox.GATING: gating_schemas.make}
 
 
 def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
@@ -27,9 +33,9 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
     with Publisher(bus.url.get_secret_value(), bus.exchange, timeout=bus.publish_timeout) as publisher:
 
         def hand_over(row: Outbox) -> None:
-            kind = row.run.kind if row.run else ""
-            publisher.publish(schemas.make(row.event, _prefix(row), row.body, outbox_id=str(row.id), kind=kind))
-            log.info("published %s %s", row.topic, row.body["status"])
+            message = _message(row)
+            publisher.publish(message)
+            log.info("published %s", message.summary)
 
         return outbox.publish_pending(hand_over, runs=runs)
 
@@ -40,6 +46,11 @@ def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -
         publish(settings, runs=runs)
     except (PublishError, DatabaseUnreachable) as error:
         log.warning("messages stay in the outbox: %s", error)
+
+
+def _message(row: Outbox) -> Message:
+    kind = row.run.kind if row.run else ""
+    return _MAKE[row.contract](row.event, _prefix(row), row.body, outbox_id=str(row.id), kind=kind)
 
 
 def _prefix(row: Outbox) -> str:

@@ -11,13 +11,15 @@ from fedora_messaging import message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_pipeline.bus import publisher, schemas
+from ci_pipeline.bus import gating_schemas, publisher, schemas
 from ci_pipeline.outcome import Status
 from tests.bus import recorded
 
 # By class, what was released. A changed schema is a new class with a line of its own here; no line is ever changed.
 RELEASED: dict[str, str] = json.loads((Path(__file__).parents[1] / "data" / "released_schemas.json").read_text())
-CLASSES = {made.__name__: made for made in schemas.MESSAGES.values()}
+CLASSES: dict[str, type[message.Message]] = {
+    made.__name__: made for module in (schemas, gating_schemas) for made in module.MESSAGES.values()
+}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 VALUES: dict[str, st.SearchStrategy[str]] = {
     "rev": st.text("0123456789abcdef", min_size=40, max_size=40),
@@ -36,8 +38,9 @@ def digest(schema: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", RELEASED)
 def test_a_released_schema_never_changes(name: str) -> None:
     """Whoever relies on it goes on receiving it."""
-    assert name in CLASSES or hasattr(schemas, name), f"{name} was released and is gone"
-    assert digest(getattr(schemas, name).body_schema) == RELEASED[name], (
+    (made,) = [getattr(module, name) for module in (schemas, gating_schemas) if hasattr(module, name)]
+
+    assert digest(made.body_schema) == RELEASED[name], (
         f"{name} was released: leave it as it is, and make a new class of the changed one"
     )
 

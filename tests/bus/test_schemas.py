@@ -11,7 +11,7 @@ import pytest
 from fedora_messaging import message
 
 from ci_pipeline import stages
-from ci_pipeline.bus import schemas
+from ci_pipeline.bus import gating_schemas, schemas
 from ci_pipeline.errors import MessageError
 from tests.bus import recorded
 
@@ -151,7 +151,9 @@ def test_every_class_is_an_entry_point() -> None:
     ours = {point.name: point.value for point in points if point.name.startswith("ci_pipeline.")}
 
     assert ours == {
-        f"ci_pipeline.{event}": f"ci_pipeline.bus.schemas:{made.__name__}" for event, made in schemas.MESSAGES.items()
+        f"ci_pipeline.{event}": f"{module.__name__}:{made.__name__}"
+        for module in (schemas, gating_schemas)
+        for event, made in module.MESSAGES.items()
     }
     assert all(getattr(schemas, made.__name__) is made for made in schemas.MESSAGES.values())
 

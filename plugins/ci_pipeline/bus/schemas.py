@@ -36,7 +36,8 @@ KIND_HEADER: Final = "ci_pipeline_kind"
 NOT_YET: Final = "''"  # two quote characters: how the recorded messages write a value that a later stage makes
 MESSAGES: Final[dict[str, type["PipelineMessage"]]] = {}
 
-_CONFIGURING: Final = threading.Lock()
+# The library calls its configuration loaded before it is; a second thread would find it empty.
+CONFIGURING: Final = threading.Lock()
 _SEVERITIES: Final = {
     Status.SUCCESS: message.INFO,
     Status.UNSTABLE: message.WARNING,
@@ -101,8 +102,7 @@ class PipelineMessage(message.Message):
         severity: int | None = None,
     ) -> None:
         """Make a message; its `severity` follows from the status in the body unless given."""
-        # The library calls its configuration loaded before it is; a second thread would find it empty.
-        with _CONFIGURING:
+        with CONFIGURING:
             config.conf.get("publish_priority")
         super().__init__(body, headers, topic, properties, severity or _severity(body or {}))
 

@@ -158,7 +158,7 @@ def _told(run_id: str) -> tuple[Told, ...]:
         with store.session() as session:
             rows = outbox.messages(session, run=runs.get(session, run_id).id)
         if all(_is_settled(row) for row in rows) or time.monotonic() > deadline:
-            return tuple(Told(row.topic, str(row.body["status"]), row.published_at is not None) for row in rows)
+            return tuple(Told(row.topic, str(row.body.get("status", "")), row.published_at is not None) for row in rows)
         time.sleep(POLL_SECONDS)
 
 

@@ -85,12 +85,16 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message of ours. It waits when it is neither published nor parked."""
+    """A message of ours. It waits when it is neither published nor parked.
+
+    One about gating has no status: `summary` is what it says; a waiver's is hostile.
+    """
 
     id: str
     event: str
     topic: str
     status: str
+    summary: str
     created_at: datetime
     published_at: datetime | None
     parked_at: datetime | None

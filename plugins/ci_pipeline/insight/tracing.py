@@ -151,7 +151,8 @@ def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[
 
 
 def _said(session: Session, whose: Any) -> tuple[Said, ...]:
-    query = select(Outbox, Outbox.body["status"].astext).options(defer(Outbox.body)).where(whose)
+    says = (Outbox.body["status"].astext, func.coalesce(Outbox.body["summary"].astext, Outbox.body["comment"].astext))
+    query = select(Outbox, *says).options(defer(Outbox.body)).where(whose)
     rows = session.execute(query.order_by(Outbox.sequence).limit(MOST_SAID))
     return tuple(
         Said(
@@ -159,12 +160,13 @@ def _said(session: Session, whose: Any) -> tuple[Said, ...]:
             event=row.event,
             topic=row.topic,
             status=status or "",
+            summary=summary or "",
             created_at=row.created_at,
             published_at=row.published_at,
             parked_at=row.parked_at,
             error=row.error,
         )
-        for row, status in rows
+        for row, status, summary in rows
     )
 
 

@@ -12,8 +12,9 @@ from ci_pipeline.errors import MessageRejected
 from ci_pipeline.store import database
 from ci_pipeline.store.tables import Outbox
 
-# The contracts of messages: the one of docs/messages.md first.
+# The contracts of messages: the original pipeline's first, then decisions and waivers.
 OURS: Final = "ci-pipeline"
+GATING: Final = "gating"
 # What is to be published, and was not yet.
 IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) & not_(Outbox.withheld)
 # The namespace of our message ids; any fixed UUID would do.
