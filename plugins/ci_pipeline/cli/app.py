@@ -11,6 +11,7 @@ from ci_pipeline.cli import (
     bus_commands,
     control_commands,
     demo_command,
+    gating_commands,
     recovery_commands,
     run_commands,
     stack_commands,
@@ -67,5 +68,6 @@ for _module in (
     control_commands,
     recovery_commands,
     backfill_commands,
+    gating_commands,
 ):
     _module.register(app)

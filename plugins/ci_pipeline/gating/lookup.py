@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from ci_pipeline.errors import StoreError
 from ci_pipeline.gating import outcomes
 from ci_pipeline.gating.decision import Found, Subject
 from ci_pipeline.gating.outcomes import Ran, Tried
@@ -87,6 +88,19 @@ def deciding_run(session: Session, settings: Settings, subject: Subject, product
     return ran(row) if row else None
 
 
+def product_of(session: Session, settings: Settings, subject: Subject) -> str:
+    """Return the product of the newest run of a subject.
+
+    Raises:
+        StoreError: it has none; whoever asks has to name the product.
+    """
+    newest = select(Run.branch).where(Run.id.in_(_runs_about(subject))).order_by(Run.id.desc()).limit(1)
+    product = settings.product_of(session.scalar(newest) or "")
+    if not product:
+        raise StoreError(f"no run is about {subject.type} {subject.identifier[:200]}; name its product (--product)")
+    return product
+
+
 def ran(row: Any) -> Ran:
     """Return what matters of a run's row."""
     return Ran(row.id, f"{row.branch}/{row.number}", row.repo, row.status, row.reason)
@@ -128,7 +142,9 @@ def _runs_about(subject: Subject) -> Any:
         return built.union(select(StageResult.run_id).where(StageResult.original_spec_nvr == subject.identifier))
     if subject.type == _COMPOSE:
         return select(StageResult.run_id).where(StageResult.compose_rev == subject.identifier)
-    return select(Image.run_id).where(Image.name == subject.identifier)
+    if subject.type == _IMAGE:
+        return select(Image.run_id).where(Image.name == subject.identifier)
+    return []
 
 
 def _package_in(subject: Subject) -> str:

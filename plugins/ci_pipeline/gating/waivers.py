@@ -1,5 +1,6 @@
 """Waivers: someone takes it upon themselves that a test need not have passed. Nothing is deleted; it is taken back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -107,6 +108,12 @@ def page(session: Session, wanted: Filter, *, limit: int, skip: int = 0) -> tupl
     count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = session.scalars(query.order_by(tables.Waiver.id.desc()).limit(limit).offset(skip))
     return [Waiver.of(row) for row in rows], count
+
+
+def standing(session: Session, names: Sequence[tuple[str, str]], product_version: str) -> list[Waiver]:
+    """Return the newest waiver of each test of subjects, `(type, identifier)`, the newest first."""
+    newest = lookup.standing(names, product_version).order_by(tables.Waiver.id.desc())
+    return [Waiver.of(row) for row in session.scalars(newest)]
 
 
 def _matching(wanted: Filter) -> Select[tables.Waiver]:

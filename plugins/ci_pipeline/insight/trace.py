@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ci_pipeline.change import Change
+from ci_pipeline.insight.gates import Gating
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.verdict import Verdict
 from ci_pipeline.outcome import TestOutcome, is_bad
@@ -118,6 +119,7 @@ class Trace:
         pruned_at: when its files were removed, but for what is among the newest.
         tries: every try, the oldest first.
         tests: of the current tries, what failed first; not more than a page can hold.
+        gating: how its package stands before the gates; None where no policy is for it.
     """
 
     what: str
@@ -140,6 +142,7 @@ class Trace:
     tests: tuple[Test, ...] = ()
     files: tuple[File, ...] = ()
     said: tuple[Said, ...] = ()
+    gating: Gating | None = None
 
     @property
     def current(self) -> tuple[Try, ...]:

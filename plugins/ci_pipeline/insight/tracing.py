@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, defer
 
 from ci_pipeline.datahub.model import url_of
-from ci_pipeline.insight import verdict
+from ci_pipeline.insight import gates, verdict
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, change_of, name_of
 from ci_pipeline.insight.verdict import Facts
@@ -58,6 +58,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         lease_holder=_lease_holder(session, run) if run.status is None else "",
     )
     known = {key: value for one in current for key, value in one.outputs.items()}
+    nvr = str(known.get("nvr") or known.get("original_spec_nvr") or "")
     return Trace(
         what=str(change),
         key=f"{run.branch}/{run.number}",
@@ -66,7 +67,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         run=run.run_id,
         dag=run.dag_id,
         build_id=run.number,
-        nvr=str(known.get("nvr") or known.get("original_spec_nvr") or ""),
+        nvr=nvr,
         url=f"{settings.airflow.url}/dags/{quote(run.dag_id)}/runs/{quote(run.run_id, safe='')}",
         status=run.status,
         reason=run.reason,
@@ -79,6 +80,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         tests=_tests(session, current),
         files=_files(session, current, settings),
         said=_said(session, Outbox.run_id == run.id),
+        gating=gates.read(session, settings, run, nvr),
     )
 
 

@@ -37,6 +37,10 @@ _GLYPHS: Final = {
     "running": "▶",
     "queued": "…",
     "waiting": "…",
+    "satisfied": "✓",
+    "unsatisfied": "✗",
+    "waived": "!",
+    "not-waived": "\N{EN DASH}",
 }
 
 
