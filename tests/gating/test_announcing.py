@@ -1,5 +1,6 @@
 """A decision that changes is published once, whatever is repeated and whoever crashes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE, FUNCTIONAL_TESTS
 from ci_pipeline.store import database, outbox, runs
 from ci_pipeline.store.tables import Decision, Run
-from tests.gating.makers import FUNCTIONAL, GATE, NVR, PRODUCT, SPEC_NVR, decided, finish, told, waive
+from tests.gating.makers import FUNCTIONAL, GATE, NVR, PRODUCT, SPEC_NVR, decided, finish, told, types_of, waive
 from tests.makers import COMPOSE_REV, REV, change, new_run, play, report
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -38,20 +39,61 @@ def test_without_a_policy_nothing_is_asked_and_nothing_is_said(current: Settings
     """Whoever does not gate pays nothing for it."""
     run = new_run()
     play(current, run, *GOOD)
+
+    assert asked(current, run) == []
+    assert told() == []
+
+
+def test_a_happening_asks_a_fixed_number_of_questions(gated: Settings) -> None:
+    """Whatever else there is, and however many gates: the tries, the lock, the newest run, waivers, and decisions."""
+    run = new_run()
+    play(gated, run, *GOOD)
+    once = asked(gated, run)
+    for number in range(5):
+        play(gated, new_run("hostinfo", rev=f"{number}" * 40), *GOOD)
+        waive(gated, "hostinfo-1-1.fc26", why=str(number))
+    contexts = [f"gate-{number}" for number in range(10)]
+    more = [one.model_copy(update={"decision_contexts": [*one.decision_contexts, *contexts]}) for one in gated.policies]
+    many = gated.model_copy(update={"policies": more})
+    again(many, run)
+
+    assert len(once) == 5
+    assert len(asked(many, run)) == 5
+
+
+def test_a_waiver_beside_the_end_of_a_stage_counts_whoever_comes_first(gated: Settings) -> None:
+    """Neither transaction sees what the other has not committed, so one waits for the other."""
+    run = new_run()
+    play(gated, run, Status.SUCCESS)
+    with store.session() as session:
+        Journal(session, gated).begin_stage(runs.locked(session, run.id), FUNCTIONAL_TESTS, 1)
+    failed = report(FUNCTIONAL_TESTS, Status.UNSTABLE)
+    with ThreadPoolExecutor() as pool:
+        with store.session() as session:
+            Journal(session, gated).finish_stage(runs.locked(session, run.id), FUNCTIONAL_TESTS, 1, failed, final=True)
+            beside = pool.submit(waive, gated)
+            with pytest.raises(TimeoutError):
+                beside.result(timeout=0.5)
+        beside.result(timeout=30)
+
+    assert types_of(decided(gated))["package.test.functional"] == "failed-waived"
+    assert told(UPDATE)[-1].body["summary"] == decided(gated).summary
+
+
+def asked(settings: Settings, run: Run) -> list[str]:
+    """Return the statements that one more look at a run sends."""
     statements: list[str] = []
 
     def keep(_connection: object, _cursor: object, statement: str, *_: Any) -> None:
         statements.append(statement)
 
-    engine = database.engine(current.database.url.get_secret_value())
+    engine = database.engine(settings.database.url.get_secret_value())
     with store.session() as session:
         row = runs.locked(session, run.id)
         event.listen(engine, "before_cursor_execute", keep)
-        announcing.reconsider(session, current, row)
+        announcing.reconsider(session, settings, row)
         event.remove(engine, "before_cursor_execute", keep)
-
-    assert statements == []
-    assert told() == []
+    return statements
 
 
 def test_a_branch_no_policy_is_for_is_not_decided_about(gated: Settings) -> None:
