@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Final
 
 from fedora_messaging.message import Message
@@ -15,8 +16,8 @@ from ci_pipeline.store.tables import Outbox
 
 log = logging.getLogger(__name__)
 
-# By contract, how its messages are made.
-_MAKE: Final[dict[str, Callable[..., Message]]] = {outbox.OURS: schemas.make, outbox.GATING: gating_schemas.make}
+# By contract, the module that makes its messages.
+_SCHEMAS: Final[dict[str, ModuleType]] = {outbox.OURS: schemas, outbox.GATING: gating_schemas}
 
 
 def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
@@ -50,7 +51,8 @@ def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -
 
 def _message(row: Outbox) -> Message:
     kind = row.run.kind if row.run else ""
-    return _MAKE[row.contract](row.event, _prefix(row), row.body, outbox_id=str(row.id), kind=kind)
+    make: Callable[..., Message] = _SCHEMAS[row.contract].make
+    return make(row.event, _prefix(row), row.body, outbox_id=str(row.id), kind=kind)
 
 
 def _prefix(row: Outbox) -> str:
