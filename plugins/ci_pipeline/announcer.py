@@ -12,6 +12,7 @@ from ci_pipeline import addresses, fedora_ci
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
 from ci_pipeline.change import Change
+from ci_pipeline.gating import announcing
 from ci_pipeline.happening import Happening
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
@@ -93,6 +94,8 @@ class Announcer:
         for sink in self._settings.sinks:
             if happening.phase in sink.events:
                 self._deliver(sink.name, happening)
+        if happening.result or happening.event == COMPLETE:
+            announcing.reconsider(self._session, self._settings, happening.run)
 
     def _deliver(self, sink: str, happening: Happening) -> None:
         deliveries.add(

@@ -15,6 +15,8 @@ CiPipelineError
 │   ├── SinkFailed       it answered with an error: try again some times, then park the delivery
 │   └── SinkRefused      it refuses this delivery for good: park it where an operator sees it
 ├── DistGitUnreachable   dist-git is away or refuses: try again later
+├── WaiverError          a waiver makes no sense as it was asked for: say what is wrong, nothing is stored
+├── NoPolicyError        no policy is for what was asked: there is nothing to decide
 ├── StoreError           the database holds no such row, or not in the state that was asked for
 ├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
@@ -92,6 +94,14 @@ class SinkRefused(SinkError):
 
 class DistGitUnreachable(CiPipelineError):
     """dist-git did not answer, or not this. Nothing is known of the package: try again later."""
+
+
+class WaiverError(CiPipelineError):
+    """A waiver makes no sense as it was asked for. Tell whoever asked; nothing is stored."""
+
+
+class NoPolicyError(CiPipelineError):
+    """No policy is for what was asked. There is nothing to decide: tell whoever asked."""
 
 
 class StoreError(CiPipelineError):

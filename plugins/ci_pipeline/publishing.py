@@ -1,11 +1,13 @@
 """Puts what the outbox holds on the bus."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Final
 
 from fedora_messaging.message import Message
 
-from ci_pipeline.bus import fedora_ci, schemas
+from ci_pipeline.bus import fedora_ci, gating_schemas, schemas
 from ci_pipeline.bus.publisher import Publisher
 from ci_pipeline.errors import DatabaseUnreachable, PublishError
 from ci_pipeline.settings import Settings
@@ -13,6 +15,13 @@ from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
 
 log = logging.getLogger(__name__)
+
+# By contract, the module that makes its messages.
+_SCHEMAS: Final[dict[str, ModuleType]] = {
+    outbox.OURS: schemas,
+    outbox.FEDORA_CI: fedora_ci,
+    outbox.GATING: gating_schemas,
+}
 
 
 def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
@@ -29,10 +38,9 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
     with Publisher(bus.url.get_secret_value(), bus.exchange, timeout=bus.publish_timeout) as publisher:
 
         def hand_over(row: Outbox) -> None:
-            kind = row.run.kind if row.run else ""
-            message = _message(row, kind)
+            message = _message(row)
             publisher.publish(message)
-            log.info("published %s: %s", row.topic, message.summary)
+            log.info("published %s", message.summary)
 
         return outbox.publish_pending(hand_over, runs=runs)
 
@@ -45,13 +53,15 @@ def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -
         log.warning("messages stay in the outbox: %s", error)
 
 
-def _message(row: Outbox, kind: str) -> Message:
-    """Return a stored message in the words of its contract.
+def _message(row: Outbox) -> Message:
+    kind = row.run.kind if row.run else ""
+    prefix, name = _named(row)
+    make: Callable[..., Message] = _SCHEMAS[row.contract].make
+    return make(name, prefix, row.body, outbox_id=str(row.id), kind=kind)
 
-    The prefix is the one its topic was made with: the setting may have changed since.
-    """
+
+def _named(row: Outbox) -> tuple[str, str]:
+    """Return the prefix a stored topic was made with (the setting may have changed since), and what is said on it."""
     if row.contract == outbox.FEDORA_CI:
-        prefix, phase = row.topic.removesuffix(f".ci.{row.event}"), row.event.rpartition(".")[2]
-        return fedora_ci.make(phase, prefix, row.body, outbox_id=str(row.id), kind=kind)
-    prefix = row.topic.removesuffix(f".{schemas.TOPIC_INFIX}.{row.event}")
-    return schemas.make(row.event, prefix, row.body, outbox_id=str(row.id), kind=kind)
+        return row.topic.removesuffix(f".ci.{row.event}"), row.event.rpartition(".")[2]
+    return row.topic.removesuffix(f".{schemas.TOPIC_INFIX}.{row.event}"), row.event

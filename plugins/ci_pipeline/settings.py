@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from ci_pipeline.change import Name
 from ci_pipeline.errors import SettingsError
+from ci_pipeline.gating_sections import Policies
 from ci_pipeline.sections import (
     Airflow,
     Artifacts,
@@ -81,6 +82,9 @@ class Settings(BaseSettings):
     reruns: Reruns = Field(default_factory=Reruns)
     sinks: list[AnySink] = Field([], description="[[sinks]]: downstream datahubs")
     delivery: Delivery = Field(default_factory=Delivery)
+    policies: Policies = Field(
+        [], description="[[policies]]: what must have passed before something downstream may go on"
+    )
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
@@ -111,6 +115,10 @@ class Settings(BaseSettings):
     def ref_of(self, branch: str) -> str:
         """Return the OSTree ref of a branch: `fedora/f26/x86_64/atomic-host`."""
         return f"fedora/{branch}/{self.arch}/atomic-host"
+
+    def product_of(self, branch: str) -> str:
+        """Return what those who ask for decisions call a branch: `fedora-26` for f26; "" without a pipeline."""
+        return f"fedora-{self.branches[branch].release}" if branch in self.branches else ""
 
     def stage(self, name: str) -> StageSettings:
         """Return how a stage is carried out."""

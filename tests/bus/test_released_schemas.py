@@ -11,13 +11,13 @@ from fedora_messaging import message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_pipeline.bus import fedora_ci, publisher, schemas
+from ci_pipeline.bus import fedora_ci, gating_schemas, publisher, schemas
 from ci_pipeline.outcome import Status
 from tests.bus import recorded
 
 # By class, what was released. A changed schema is a new class with a line of its own here; no line is ever changed.
 RELEASED: dict[str, str] = json.loads((Path(__file__).parents[1] / "data" / "released_schemas.json").read_text())
-MODULES = (schemas, fedora_ci)
+MODULES = (schemas, fedora_ci, gating_schemas)
 CLASSES = {made.__name__: made for module in MODULES for made in module.MESSAGES.values()}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 VALUES: dict[str, st.SearchStrategy[str]] = {

@@ -43,7 +43,7 @@ class BusMessage(message.Message):
     @property
     def usernames(self) -> list[str]:
         """The accounts the message is about."""
-        return [str(self.agent_name)]
+        return [str(self.agent_name)] if self.agent_name else []
 
 
 def headers_of(outbox_id: str, kind: str) -> message.HeaderType:

@@ -12,6 +12,7 @@ from ci_pipeline.cli import (
     control_commands,
     delivery_commands,
     demo_command,
+    gating_commands,
     recovery_commands,
     run_commands,
     stack_commands,
@@ -71,5 +72,6 @@ for _module in (
     delivery_commands,
     backfill_commands,
     verify_command,
+    gating_commands,
 ):
     _module.register(app)

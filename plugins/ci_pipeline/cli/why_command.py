@@ -82,7 +82,9 @@ def _parts(told: Trace) -> Iterator[Table]:
     yield table("failed tests", ("stage", "test", "outcome", "lately", "message"), tests)
     files = [(one.stage, one.name, one.url or one.path) for one in told.files]
     yield table("files", ("stage", "file", "where"), files)
-    said = [(one.topic, one.status, one.how, local_time(one.published_at)) for one in told.said]
+    said = [
+        (one.topic, one.status or cut(one.summary, _LINE), one.how, local_time(one.published_at)) for one in told.said
+    ]
     yield table("messages said", ("topic", "says", "on the bus", "when"), said)
 
 

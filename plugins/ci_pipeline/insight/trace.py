@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from ci_pipeline.change import Change
 from ci_pipeline.datahub.flakes import FlakeRate
+from ci_pipeline.insight.gates import Gating
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.verdict import Verdict
 from ci_pipeline.outcome import TestOutcome, has_failed
@@ -87,12 +88,16 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message of ours. It waits when it is neither published nor parked."""
+    """A message of ours. It waits when it is neither published nor parked.
+
+    One about gating has no status: `summary` is what it says; a waiver's is hostile.
+    """
 
     id: str
     event: str
     topic: str
     status: str
+    summary: str
     created_at: datetime
     published_at: datetime | None
     parked_at: datetime | None
@@ -116,6 +121,7 @@ class Trace:
         pruned_at: when its files were removed, but for what is among the newest.
         tries: every try, the oldest first.
         tests: of the current tries, what failed first; not more than a page can hold.
+        gating: how its package stands before the gates; None where no policy is for it.
     """
 
     what: str
@@ -138,6 +144,7 @@ class Trace:
     tests: tuple[Test, ...] = ()
     files: tuple[File, ...] = ()
     said: tuple[Said, ...] = ()
+    gating: Gating | None = None
 
     @property
     def current(self) -> tuple[Try, ...]:

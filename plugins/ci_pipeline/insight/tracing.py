@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, defer
 
 from ci_pipeline.datahub import flakes
 from ci_pipeline.datahub.model import url_of
-from ci_pipeline.insight import verdict
+from ci_pipeline.insight import gates, verdict
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, change_of, name_of
 from ci_pipeline.insight.verdict import Facts
@@ -60,6 +60,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         lease_holder=_lease_holder(session, run) if run.status is None else "",
     )
     known = {key: value for one in current for key, value in one.outputs.items()}
+    nvr = str(known.get("nvr") or known.get("original_spec_nvr") or "")
     return Trace(
         what=str(change),
         key=f"{run.branch}/{run.number}",
@@ -68,7 +69,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         run=run.run_id,
         dag=run.dag_id,
         build_id=run.number,
-        nvr=str(known.get("nvr") or known.get("original_spec_nvr") or ""),
+        nvr=nvr,
         url=f"{settings.airflow.url}/dags/{quote(run.dag_id)}/runs/{quote(run.run_id, safe='')}",
         status=run.status,
         reason=run.reason,
@@ -81,6 +82,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         tests=_tests(session, run, current),
         files=_files(session, current, settings),
         said=_said(session, Outbox.run_id == run.id),
+        gating=gates.read(session, settings, run, nvr),
     )
 
 
@@ -155,8 +157,11 @@ def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[
 
 
 def _said(session: Session, whose: Any) -> tuple[Said, ...]:
-    status = func.coalesce(Outbox.body["status"].astext, Outbox.body["test"]["result"].astext)
-    query = select(Outbox, status).options(defer(Outbox.body)).where(whose)
+    says = (
+        func.coalesce(Outbox.body["status"].astext, Outbox.body["test"]["result"].astext),
+        func.coalesce(Outbox.body["summary"].astext, Outbox.body["comment"].astext),
+    )
+    query = select(Outbox, *says).options(defer(Outbox.body)).where(whose)
     rows = session.execute(query.order_by(Outbox.sequence).limit(MOST_SAID))
     return tuple(
         Said(
@@ -164,12 +169,13 @@ def _said(session: Session, whose: Any) -> tuple[Said, ...]:
             event=row.event,
             topic=row.topic,
             status=status or "",
+            summary=summary or "",
             created_at=row.created_at,
             published_at=row.published_at,
             parked_at=row.parked_at,
             error=row.error,
         )
-        for row, status in rows
+        for row, status, summary in rows
     )
 
 

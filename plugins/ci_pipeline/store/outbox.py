@@ -12,9 +12,10 @@ from ci_pipeline.errors import MessageError, MessageRejected
 from ci_pipeline.store import database
 from ci_pipeline.store.tables import Outbox
 
-# The contracts of messages: the one of docs/messages.md first.
+# The contracts of messages: the original pipeline's first, then decisions and waivers.
 OURS: Final = "ci-pipeline"
 FEDORA_CI: Final = "fedora-ci"
+GATING: Final = "gating"
 # What is to be published, and was not yet.
 IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) & not_(Outbox.withheld)
 # The namespace of our message ids; any fixed UUID would do.
@@ -103,7 +104,10 @@ def pending(session: Session) -> tuple[int, int]:
     """Return how many messages wait to be published, and how many are parked."""
     count = select(func.count()).select_from(Outbox)
     parked = count.where(Outbox.published_at.is_(None), Outbox.parked_at.is_not(None))
-    return session.scalar(count.where(IS_PENDING)) or 0, session.scalar(parked) or 0
+    waiting, refused = session.execute(
+        select(count.where(IS_PENDING).scalar_subquery(), parked.scalar_subquery())
+    ).one()
+    return waiting, refused
 
 
 def _next_pending(session: Session, runs: list[int] | None) -> Outbox | None:

@@ -214,6 +214,7 @@ class Image(Base):
             "id",
             postgresql_where=text("manifest_sha256 = 'stale'"),
         ),
+        Index("image_by_name", "name", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -329,3 +330,36 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
     acquired_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Waiver(Base):
+    """What someone waived: a test of a subject need not have passed. None is changed; a later one takes it back."""
+
+    __tablename__ = "waiver"
+    __table_args__ = (Index("waiver_by_subject", "subject_identifier", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject_type: Mapped[str]
+    subject_identifier: Mapped[str]
+    product_version: Mapped[str]
+    testcase: Mapped[str]
+    waived: Mapped[bool]
+    who: Mapped[str]
+    why: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Decision(Base):
+    """The last decision about a subject that was announced. `answer` is all of it, `number` counts its changes."""
+
+    __tablename__ = "decision"
+
+    subject_type: Mapped[str] = mapped_column(primary_key=True)
+    subject_identifier: Mapped[str] = mapped_column(primary_key=True)
+    product_version: Mapped[str] = mapped_column(primary_key=True)
+    decision_context: Mapped[str] = mapped_column(primary_key=True)
+    policies_satisfied: Mapped[bool]
+    summary: Mapped[str]
+    answer: Mapped[dict[str, Any]]
+    number: Mapped[int]
+    decided_at: Mapped[datetime] = mapped_column(server_default=func.now())

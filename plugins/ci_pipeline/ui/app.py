@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from ci_pipeline.errors import CiPipelineError, DatabaseUnreachable
 from ci_pipeline.ui.access import FindViewer, signed_in
 from ci_pipeline.ui.links import Links
-from ci_pipeline.ui.pages import bus, change, images, pipeline, static
+from ci_pipeline.ui.pages import bus, change, images, pipeline, static, waive
 from ci_pipeline.ui.rendering import answer
 
 # Airflow shows the pages in a frame of its own, so its origin may frame them.
@@ -39,7 +39,7 @@ def create_app(find_viewer: FindViewer) -> FastAPI:
         title="CI-Pipeline", openapi_url=None, docs_url=None, redoc_url=None, dependencies=[Depends(signed_in)]
     )
     app.state.find_viewer = find_viewer
-    for page in (pipeline, change, images, bus, static):
+    for page in (pipeline, change, waive, images, bus, static):
         app.include_router(page.router)
     app.middleware("http")(_with_headers)
     app.exception_handler(HTTPException)(_refused)

@@ -38,6 +38,10 @@ _GLYPHS: Final = {
     "running": "▶",
     "queued": "…",
     "waiting": "…",
+    "satisfied": "✓",
+    "unsatisfied": "✗",
+    "waived": "!",
+    "not-waived": "\N{EN DASH}",
 }
 
 

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from ci_pipeline import settings, store
 from ci_pipeline.errors import StoreError
 from ci_pipeline.insight import keys, trace, tracing
+from ci_pipeline.ui.access import SignedIn
 from ci_pipeline.ui.links import Links
 from ci_pipeline.ui.rendering import answer
 
@@ -25,7 +26,7 @@ def search(request: Request, key: Annotated[str, Query(max_length=300)] = "") ->
 
 
 @router.get("/change/{key:path}")
-def change(request: Request, key: str, dag: Annotated[str, Query(max_length=300)] = "") -> Response:
+def change(request: Request, viewer: SignedIn, key: str, dag: Annotated[str, Query(max_length=300)] = "") -> Response:
     """Show the trace of what the key means; where it means several things, a list to choose from."""
     with store.session() as session:
         try:
@@ -37,4 +38,4 @@ def change(request: Request, key: str, dag: Annotated[str, Query(max_length=300)
             return answer(request, "choose.html", key=key, choices=choices)
         told = tracing.read(session, settings.current(), found[0])
     failed, others = trace.failed_first(told.tests)
-    return answer(request, "change.html", trace=told, failed=failed, others=others)
+    return answer(request, "change.html", trace=told, failed=failed, others=others, may_act=viewer.may_act)
