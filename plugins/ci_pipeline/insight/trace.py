@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ci_pipeline.change import Change
+from ci_pipeline.datahub import model
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.verdict import Verdict
 from ci_pipeline.outcome import TestOutcome, is_bad
@@ -57,30 +58,16 @@ class Try:
     current: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
-    """A test of a current try. `seconds` is its wall time."""
-
-    __test__ = False
+class Test(model.Test):
+    """A test of a current try."""
 
     stage: str
-    name: str
-    outcome: str
-    seconds: float
-    message: str
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that a current try made. `size` in bytes; `url` is "" when it is served nowhere."""
+class File(model.Artifact):
+    """A file that a current try made."""
 
     stage: str
-    name: str
-    kind: str
-    size: int
-    sha256: str
-    path: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +182,6 @@ def failed_first(tests: Iterable[Test]) -> tuple[list[Test], list[Test]]:
     failed: list[Test] = []
     others: list[Test] = []
     for test in tests:
-        outcome = TestOutcome(test.outcome)
-        (failed if is_bad(outcome) or outcome is TestOutcome.QUARANTINED else others).append(test)
+        is_told_first = is_bad(test.outcome) or test.outcome is TestOutcome.QUARANTINED
+        (failed if is_told_first else others).append(test)
     return failed, others

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, defer
 
-from ci_pipeline.datahub.model import url_of
+from ci_pipeline.datahub import model
 from ci_pipeline.insight import verdict
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, change_of, name_of
@@ -128,24 +128,14 @@ def _tests(session: Session, tries: Sequence[Try]) -> tuple[Test, ...]:
     )
     query = select(TestResult).where(TestResult.stage_result_id.in_(stages))
     rows = session.scalars(query.order_by(worst_first, TestResult.id).limit(MOST_TESTS))
-    return tuple(
-        Test(stages[row.stage_result_id], row.name, row.outcome, round(row.seconds, 3), row.message) for row in rows
-    )
+    return tuple(Test(stage=stages[row.stage_result_id], **dict(model.Test.of(row))) for row in rows)
 
 
 def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[File, ...]:
     stages = {one.id: one.stage for one in tries}
     query = select(Artifact).where(Artifact.stage_result_id.in_(stages)).order_by(Artifact.id).limit(MOST_FILES)
     return tuple(
-        File(
-            stages[row.stage_result_id],
-            row.name,
-            row.kind,
-            row.size,
-            row.sha256,
-            row.path,
-            url_of(row.path, settings),
-        )
+        File(stage=stages[row.stage_result_id], **dict(model.Artifact.of(row, settings)))
         for row in session.scalars(query)
     )
 
