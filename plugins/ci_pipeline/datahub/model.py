@@ -40,6 +40,17 @@ class Test(_Shown):
         return cls(name=row.name, outcome=TestOutcome(row.outcome), seconds=row.seconds, message=row.message)
 
 
+class FoundTest(Test):
+    """A test case and the result it is of."""
+
+    result: str = Field(description="id of its result: `f26/464/functional_tests/1`")
+
+    @classmethod
+    def found(cls, row: stored.TestResult, result: str) -> Self:
+        """Read a row."""
+        return cls(**Test.of(row).model_dump(), result=result)
+
+
 class Artifact(_Shown):
     """A file a stage made."""
 
@@ -154,8 +165,14 @@ class Run(_Shown):
         }
 
 
-class RunResults(Run):
+class RunStages(Run):
     """A run and the newest try of each of its stages, in pipeline order, those that have begun."""
+
+    stages: tuple[Result, ...]
+
+
+class RunResults(RunStages):
+    """The same with all tests."""
 
     stages: tuple[TestedResult, ...]
 
