@@ -226,6 +226,12 @@ class Retention(_Section):
     )
 
 
+class Datahub(_Section):
+    """The read API of what came of every change."""
+
+    anonymous: bool = Field(default=False, description="everyone may read the API; false: who may see the pages")
+
+
 class Limits(_Section):
     """What one stage may use."""
 

@@ -30,6 +30,7 @@ from ci_pipeline.sections import (
     Compose,
     Conformance,
     Database,
+    Datahub,
     DistGit,
     Image,
     Limits,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     reconciler: Reconciler = Field(default_factory=Reconciler)
     retention: Retention = Field(default_factory=Retention)
     quarantine: list[Quarantine] = Field([], description="[[quarantine]]: tests that are known to fail, for a while")
+    datahub: Datahub = Field(default_factory=Datahub)
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
