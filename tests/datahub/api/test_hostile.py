@@ -111,6 +111,18 @@ def test_a_wrong_parameter_is_refused_with_a_sentence(client: TestClient, query:
     assert len(problem["detail"]) <= 1000
 
 
+@pytest.mark.parametrize(
+    "query", ["name=a%00b", "name=", "name=" + "a" * 5000, "outcome=SUCCESS", "result_outcome=passed"]
+)
+@pytest.mark.parametrize("path", ["tests", "results/f26/1/build_package/1/tests"])
+def test_wrong_words_about_tests_are_refused(client: TestClient, told: Run, path: str, query: str) -> None:
+    """PostgreSQL takes no NUL, and a test has other outcomes than its result."""
+    answer = client.get(f"{API}/{path}?{query}")
+
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["runs/f26/1", "results/f26/1/build_package/1", f"images/{IMAGE}"])
 def test_what_takes_no_parameters_says_so(client: TestClient, told: Run, path: str) -> None:
     """Instead of passing them over."""
