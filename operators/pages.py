@@ -45,11 +45,19 @@ def _log_files() -> FastAPI:
     return log_files.app(may_read_logs)
 
 
+def _datahub() -> FastAPI:
+    from ci_pipeline.datahub.api.app import create_app  # noqa: PLC0415 - see above
+    from operators.ui_access import find_viewer  # noqa: PLC0415 - see above
+
+    return create_app(find_viewer)
+
+
 def fastapi_apps() -> list[dict[str, Any]]:
-    """Return the pages, and the logs that links of stages lead to, to be mounted."""
+    """Return the pages, the logs that links of stages lead to, and the datahub's API, to be mounted."""
     return [
         {"app": Late(_pages), "url_prefix": f"/{PREFIX}", "name": "CI-Pipeline"},
         {"app": Late(_log_files), "url_prefix": LOG_FILES, "name": "Logs of CI-Pipeline's stages"},
+        {"app": Late(_datahub), "url_prefix": f"/{PREFIX}-datahub", "name": "CI-Pipeline's datahub"},
     ]
 
 

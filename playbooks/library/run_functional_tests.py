@@ -2,8 +2,8 @@
 """Run a package's functional tests: the `classic` plays of tests/tests*.yml (Standard Test Interface), in the sandbox.
 
 A test sees the candidate installed: its files lie over the builder's /usr, and alone under $TEST_ROOT. $TEST_SUBJECTS
-holds the paths of the run's RPM files, $TEST_ARTIFACTS the folder for results.yml, JUnit files and logs. The play runs
-on localhost inside the sandbox, without network and without root.
+holds the paths of the run's RPM files, $TEST_ARTIFACTS the folder for results.yml, JUnit files, logs, and the workdirs
+of tmt's plans (execute/results.yaml). The play runs on localhost inside the sandbox, without network and without root.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ansible.module_utils.ci_results import read_results_yml, regular_files, ver
 from ansible.module_utils.ci_sandbox import Finished, Sandbox, require
 from ansible.module_utils.ci_stage import PackageError, Part, clean, run_module
 from ansible.module_utils.ci_testroot import PACKAGES, ROOT, binary_rpms, over_host, unpack
+from ansible.module_utils.ci_tmt import find_plans, read_tmt_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ _SOURCE: Final = "/source"
 _INVENTORY: Final = "/sti/inventory"
 _RECAP: Final = re.compile(r"^\S+\s+: ok=(\d+)\s+changed=\d+\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 _SAID: Final = re.compile(r"^(?:\[ERROR\]|ERROR!|fatal): *(.+)$", re.MULTILINE)
-_KINDS: Final = {".xml": "junit", ".yml": "report", ".log": "log", ".txt": "log"}
+_KINDS: Final = {".xml": "junit", ".yml": "report", ".yaml": "report", ".log": "log", ".txt": "log"}
 
 
 def run_tests(params: dict[str, Any]) -> Part:
@@ -166,9 +167,14 @@ def _command(name: str, source: Path, artifacts: str) -> list[str]:
 
 def _reported(folder: Path) -> list[Test]:
     """Return the tests in the result files of one playbook. An unreadable file is an error of its own."""
-    tests: list[Test] = []
     # The tests may have put a link in its place.
-    for path in [] if folder.is_symlink() else regular_files(folder):
+    if folder.is_symlink():
+        return []
+    plans, tests = _of_tmt(folder)
+    for path in regular_files(folder):
+        # A plan's JUnit file has the tests of its results.yaml once more.
+        if not plans.isdisjoint(path.parents):
+            continue
         try:
             if path == folder / "results.yml":
                 tests += read_results_yml(path)
@@ -178,6 +184,19 @@ def _reported(folder: Path) -> list[Test]:
         except PackageError as error:
             tests.append(_error(clean(path.name, 80), str(error)))
     return tests
+
+
+def _of_tmt(folder: Path) -> tuple[set[Path], list[Test]]:
+    """Return the plans whose results tmt left, and their tests."""
+    plans: list[Path] = []
+    tests: list[Test] = []
+    try:
+        plans = find_plans(folder)
+        for plan in plans:
+            tests += read_tmt_results(plan)
+    except (OSError, PackageError) as error:
+        tests.append(_error("results.yaml", clean(error, 300)))
+    return set(plans), tests
 
 
 def _error(name: str, message: str) -> Test:

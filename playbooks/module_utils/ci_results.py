@@ -15,7 +15,7 @@ from ansible.module_utils.ci_junit import BAD, TESTS_LIMIT, Test
 from ansible.module_utils.ci_stage import PackageError, Part, clean, some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 # A rule of the quarantine: `test`, `tracker`, `until`, `expired`.
 Rule = dict[str, Any]
@@ -24,6 +24,8 @@ QUARANTINED: Final = "quarantined"
 PASSED_ON_RERUN: Final = "passed-on-rerun"
 _FILES_LIMIT: Final = 200
 _YAML_LIMIT: Final = 1 << 20
+_DEPTH_LIMIT: Final = 50
+_LARGEST: Final = 1 << 63
 _OUTCOMES: Final = {
     "pass": "passed",
     "passed": "passed",
@@ -54,19 +56,40 @@ def read_bounded(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
+def read_yaml(path: Path, limit: int = _YAML_LIMIT) -> object:
+    """Return what a YAML file says. Raises PackageError when it is not YAML, or larger than the limit."""
+    import yaml  # noqa: PLC0415 - comes with Ansible, which only a builder that runs tests has
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    raw = read_bounded(path, limit)
+    try:
+        if _depth(raw, loader) > _DEPTH_LIMIT:
+            raise PackageError(f"{path.name} is not YAML: it is nested too deeply")
+        return yaml.load(raw, Loader=loader)  # noqa: S506 - both loaders are safe ones
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise PackageError(f"{path.name} is not YAML: {clean(error, 200)}") from error
+
+
+def _depth(raw: bytes, loader: Any) -> int:
+    """Return how deeply YAML is nested, up to the limit and one: what is worse takes down the process that loads it."""
+    import yaml  # noqa: PLC0415 - see above
+
+    depth = deepest = 0
+    for event in yaml.parse(raw, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        deepest = max(deepest, depth)
+        if deepest > _DEPTH_LIMIT:
+            break
+    return deepest
+
+
 def read_results_yml(path: Path) -> list[Test]:
     """Return the tests of a Standard Test Interface results.yml: `{results: [{test, result, logs}]}`.
 
     Raises PackageError when the file is not that. A result with a word the interface does not know is an error, not a
     pass.
     """
-    import yaml  # noqa: PLC0415 - comes with Ansible, which only a builder that runs tests has
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        content = yaml.load(read_bounded(path, _YAML_LIMIT), Loader=loader)  # noqa: S506 - both loaders are safe ones
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise PackageError(f"{path.name} is not YAML: {clean(error, 200)}") from error
+    content = read_yaml(path)
     rows = content.get("results") if isinstance(content, dict) else None
     if not isinstance(rows, list) or len(rows) > TESTS_LIMIT or not all(isinstance(row, dict) for row in rows):
         raise PackageError(f"{path.name} is not a list of results (results: [{{test, result, logs}}])")
@@ -74,21 +97,33 @@ def read_results_yml(path: Path) -> list[Test]:
 
 
 def _result_row(row: dict[str, Any], folder: Path) -> Test:
-    outcome = _OUTCOMES.get(str(row.get("result")).lower(), "error")
+    outcome = _OUTCOMES.get(_word(row.get("result")).lower(), "error")
     logs = row.get("logs")
-    message = "" if outcome in {"passed", "skipped"} else _last_words(folder, logs if isinstance(logs, list) else [])
-    return {"name": clean(row.get("test") or "unnamed", 200), "outcome": outcome, "seconds": 0.0, "message": message}
+    beside = (folder / Path(one).name for one in (logs if isinstance(logs, list) else []) if isinstance(one, str))
+    message = "" if outcome in {"passed", "skipped"} else last_line(beside)
+    return {
+        "name": clean(_word(row.get("test")) or "unnamed", 200),
+        "outcome": outcome,
+        "seconds": 0.0,
+        "message": message,
+    }
 
 
-def _last_words(folder: Path, logs: Sequence[object]) -> str:
-    """Return the last line of the first log that lies beside results.yml."""
-    for name in logs:
-        path = folder / Path(str(name)).name
+def _word(value: object) -> str:
+    """Return a scalar as text: a few lines of YAML with aliases, printed, can be gigabytes."""
+    is_number = isinstance(value, int | float) and abs(value) < _LARGEST
+    return value if isinstance(value, str) else str(value) if is_number else ""
+
+
+def last_line(logs: Iterable[Path | None]) -> str:
+    """Return the last line of the first log that can be read."""
+    for path in logs:
         try:
-            lines = read_bounded(path, _YAML_LIMIT).decode("utf-8", "replace").split("\n")
+            lines = read_bounded(path, _YAML_LIMIT).decode("utf-8", "replace").split("\n") if path else []
         except (OSError, PackageError, ValueError):
             continue
-        return next((clean(line) for line in reversed(lines) if line.strip()), "")
+        if path:
+            return next((clean(line) for line in reversed(lines) if line.strip()), "")
     return ""
 
 

@@ -285,6 +285,12 @@ class Reruns(_Section):
     most: int = Field(5, ge=1, description="if more tests than that fail, none is run again: that is no flake")
 
 
+class Datahub(_Section):
+    """The read API of what came of every change."""
+
+    anonymous: bool = Field(default=False, description="everyone may read the API; false: who may see the pages")
+
+
 class Limits(_Section):
     """What one stage may use."""
 

@@ -33,6 +33,7 @@ from ci_pipeline.sections import (
     Conformance,
     Contracts,
     Database,
+    Datahub,
     DistGit,
     Image,
     Limits,
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     policies: Policies = Field(
         [], description="[[policies]]: what must have passed before something downstream may go on"
     )
+    datahub: Datahub = Field(default_factory=Datahub)
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")

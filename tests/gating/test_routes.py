@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from ci_pipeline.datahub.api.app import create_app
 from ci_pipeline.gating.asked import LONGEST_BODY
-from ci_pipeline.gating.routes import router
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.ui.access import Viewer
@@ -45,11 +44,8 @@ def login() -> Login:
 
 @pytest.fixture
 def client(login: Login) -> Iterator[TestClient]:
-    """A client of an application that has the routes alone."""
-    app = FastAPI()
-    app.state.find_viewer = login
-    app.include_router(router)
-    with TestClient(app) as made:
+    """A client of the datahub's application."""
+    with TestClient(create_app(login)) as made:
         yield made
 
 

@@ -111,6 +111,28 @@ def test_unreadable_results_are_an_error(run_functional: Run, content: str, mess
     assert message in result["tests"][0]["message"]
 
 
+def test_results_of_tmt_are_tests(run_functional: Run) -> None:
+    """Once each, though the plan's JUnit file has them again; an unreadable file is an error."""
+    plan = "$TEST_ARTIFACTS/run/plans/all"
+    leave = (
+        f"mkdir -p {plan}/execute {plan}/report; cp content {plan}/execute/results.yaml; cp junit {plan}/report/a.xml"
+    )
+    broken = "mkdir -p $TEST_ARTIFACTS/b/execute; echo '[[' > $TEST_ARTIFACTS/b/execute/results.yaml"
+    rows = "- {name: /greets, result: pass, duration: 00:00:02}\n- {name: /speaks, result: fail, note: [no Finnish]}\n"
+    tests = {
+        "tests/tests.yml": shell(f"{leave}; exit 1"),
+        "tests/tests-2.yml": shell(broken),
+        "tests/content": rows,
+        "tests/junit": '<testsuite><testcase name="/greets"/><testcase name="/other"/></testsuite>',
+    }
+
+    result = run_functional(tests)
+
+    assert outcomes(result) == {"/greets": "passed", "/speaks": "failed", "results.yaml": "error"}
+    assert [(test["seconds"], test["message"]) for test in result["tests"]][1:] == [(2, ""), (0, "no Finnish")]
+    assert "tests/run/plans/all/execute/results.yaml" in {item["name"] for item in result["artifacts"]}
+
+
 def test_unknown_words_and_control_characters_are_tamed(run_functional: Run) -> None:
     """A result the interface does not know is an error; names come out as one clean line."""
     rows = {"results": [{"test": "a\u001b[31m\nb", "result": "splendid"}]}

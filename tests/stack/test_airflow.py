@@ -34,8 +34,13 @@ def test_everything_comes_up_healthy_and_goes_down(state: Path, monkeypatch: pyt
         token = client.post("/auth/token", json=who).json()["access_token"]
         pool = client.get("/api/v2/pools/compose_f26", headers={"Authorization": f"Bearer {token}"}).json()
         anonymous = client.get("/api/v2/pools")
+        bearer = {"Authorization": f"Bearer {token}"}
+        datahub = "/ci-pipeline-datahub/api/v1/runs"
+        runs, refused = client.get(datahub, headers=bearer), client.get(datahub)
     assert (pool["slots"], pool["include_deferred"]) == (1, True)
     assert anonymous.status_code == httpx.codes.UNAUTHORIZED
+    assert (runs.status_code, runs.json()) == (httpx.codes.OK, {"items": [], "next": None})
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (httpx.codes.UNAUTHORIZED, "Bearer")
 
     pids = {process.pid for process in processes_of(state)}
     listeners = [one for one in psutil.net_connections("inet") if one.status == psutil.CONN_LISTEN and one.pid in pids]

@@ -1,12 +1,10 @@
 """With 100,000 runs stored every page is a handful of queries, and each of them uses an index."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from ci_pipeline import store
 from ci_pipeline.gating import deciding
@@ -14,12 +12,10 @@ from ci_pipeline.gating.deciding import Question
 from ci_pipeline.gating.decision import Subject
 from ci_pipeline.gating_sections import Policy
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import database
 from tests.database import empty
+from tests.plans import Statement, listening, read_whole, steps_of
 
 RUNS = 100_000
-# Of every row there are so many that reading all of them would be felt.
-LARGE = {"run", "inbound", "outbox", "stage_result", "test_result", "artifact", "image", "waiver"}
 
 FILL = [
     """
@@ -108,48 +104,15 @@ def filled(servers: object) -> Iterator[None]:
 
 
 @pytest.fixture
-def asked(current: Settings) -> Iterator[list[tuple[str, Any]]]:
+def asked(current: Settings) -> Iterator[list[Statement]]:
     """Every statement that is sent, with its parameters."""
-    engine = database.engine(current.database.url.get_secret_value())
-    statements: list[tuple[str, Any]] = []
-
-    def keep(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(engine, "before_cursor_execute", keep)
-    yield statements
-    event.remove(engine, "before_cursor_execute", keep)
-
-
-def plan_of(statement: str, parameters: Any) -> dict[str, Any]:
-    """Return how PostgreSQL would go about a statement."""
-    with store.session() as session:
-        told = session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
-    plans = told if isinstance(told, list) else json.loads(told)
-    return dict(plans[0]["Plan"])
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the steps of a plan."""
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
-
-
-def scanned(statement: str, parameters: Any) -> set[str]:
-    """Return the tables that a statement reads from the beginning."""
-    return {
-        node["Relation Name"]
-        for node in nodes(plan_of(statement, parameters))
-        if node["Node Type"] in {"Seq Scan", "Parallel Seq Scan"}
-    }
+    with listening(current) as statements:
+        yield statements
 
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("name", ["package-1.0-50000", "package-1.0-7", "nothing-1-1"])
-def test_a_decision_is_a_few_queries_that_use_indexes(
-    current: Settings, asked: list[tuple[str, Any]], name: str
-) -> None:
+def test_a_decision_is_a_few_queries_that_use_indexes(current: Settings, asked: list[Statement], name: str) -> None:
     """Of a built NVR, of the one of a spec that was built often, and of one nobody knows."""
     policy = Policy(id="p", product_versions=["*"], decision_contexts=["x"], tests=["package"], only_gating=False)
     gated = current.model_copy(update={"policies": [policy]})
@@ -160,12 +123,12 @@ def test_a_decision_is_a_few_queries_that_use_indexes(
 
     assert len(sent) <= 3
     for statement, parameters in sent:
-        assert not scanned(statement, parameters) & LARGE, statement
+        assert not read_whole(steps_of(statement, parameters)), statement
 
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_a_few_queries_that_use_indexes(client: TestClient, asked: list[tuple[str, Any]], path: str) -> None:
+def test_a_page_is_a_few_queries_that_use_indexes(client: TestClient, asked: list[Statement], path: str) -> None:
     """No query per row, and no large table is read from its beginning."""
     answer = client.get(f"/ci-pipeline/{path}")
     sent = list(asked)
@@ -173,6 +136,6 @@ def test_a_page_is_a_few_queries_that_use_indexes(client: TestClient, asked: lis
     assert answer.status_code in {200, 404}
     assert 0 < len(sent) <= PAGES[path], [statement for statement, _ in sent]
     for statement, parameters in sent:
-        found = scanned(statement, parameters) & LARGE
+        scanned = read_whole(steps_of(statement, parameters))
 
-        assert not found, f"{sorted(found)} read from the beginning by {statement}"
+        assert not scanned, f"{sorted(scanned)} read from the beginning by {statement}"

@@ -1,6 +1,7 @@
 """`runs`, `results`, `images`, `watch`: what went through the pipeline."""
 
 import contextlib
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -9,13 +10,15 @@ from ci_pipeline import settings, store
 from ci_pipeline.cli import tables
 from ci_pipeline.cli.follow import follow, follow_all
 from ci_pipeline.cli.live import Display
-from ci_pipeline.cli.options import AsJson, Branch, Limit, RunOption
+from ci_pipeline.cli.options import AsJson, Branch, Limit, OutcomeOption, RunOption, Since, StageOption, Until
 from ci_pipeline.cli.output import local_time, print_json, print_json_lines, say, show
 from ci_pipeline.cli.overview import JsonLines, Overview
 from ci_pipeline.datahub import queries
+from ci_pipeline.datahub.filters import Filter
 from ci_pipeline.datahub.model import RunResults
 from ci_pipeline.errors import StoreError
 from ci_pipeline.outcome import Status
+from ci_pipeline.store import runs as runs_stored
 
 
 def register(app: typer.Typer) -> None:
@@ -81,8 +84,60 @@ def runs(*, branch: Branch = None, limit: Limit = 20, as_json: AsJson = False) -
         say("no runs yet")
 
 
-def results(*, run: RunOption = None, as_json: AsJson = False) -> None:
-    """Show what came of every stage of a run: outputs, tests and artifacts."""
+def results(  # noqa: PLR0913 - the options of a command
+    *,
+    run: RunOption = None,
+    nvr: Annotated[str | None, typer.Option(help="About this NVR.")] = None,
+    original_spec_nvr: Annotated[str | None, typer.Option(help="About this NVR of an unmodified spec.")] = None,
+    compose_rev: Annotated[str | None, typer.Option(help="About this OSTree commit: 64 hex digits.")] = None,
+    repo: Annotated[str | None, typer.Option(help="Of this package.")] = None,
+    branch: Branch = None,
+    ref: Annotated[str | None, typer.Option(help="Of composes on this OSTree ref, or candidate/f26/464.")] = None,
+    stage: StageOption = None,
+    outcome: OutcomeOption = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what came of every stage of a run: outputs, tests and artifacts.
+
+    With a filter: list the results it finds, of all runs or of the one --run names, the newest first. The API of
+    docs/datahub.md has the same filters.
+    """
+    wanted = Filter(
+        nvr=nvr,
+        original_spec_nvr=original_spec_nvr,
+        compose_rev=compose_rev,
+        repo=repo,
+        branch=branch,
+        ref=ref,
+        stage=stage,
+        outcome=outcome,
+        since=since,
+        until=until,
+    )
+    if wanted == Filter():
+        _show_run(run, as_json=as_json)
+    else:
+        _list_results(replace(wanted, run=run), limit, as_json=as_json)
+
+
+def _list_results(wanted: Filter, limit: int, *, as_json: bool) -> None:
+    with store.session() as session:
+        if wanted.run is not None:
+            row = runs_stored.get(session, wanted.run)
+            wanted = replace(wanted, run=f"{row.branch}/{row.number}")
+        found = queries.results(session, settings.current(), wanted, limit=limit).items
+    if as_json:
+        print_json(found)
+    elif found:
+        show(tables.of_results(found))
+    else:
+        say("no such results")
+
+
+def _show_run(run: str | None, *, as_json: bool) -> None:
     with store.session() as session:
         row = queries.chosen_run(session, run)
         if row is None:
@@ -105,7 +160,7 @@ def results(*, run: RunOption = None, as_json: AsJson = False) -> None:
 def images(*, branch: Branch = None, limit: Limit = 20, as_json: AsJson = False) -> None:
     """List images, the newest first."""
     with store.session() as session:
-        found = queries.image_list(session, settings.current(), branch=branch, limit=limit)
+        found = queries.image_list(session, settings.current(), branch=branch, limit=limit).items
     if as_json:
         print_json(found)
     elif found:

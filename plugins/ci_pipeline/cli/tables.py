@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ci_pipeline.cli.output import coloured, local_time, seconds, table
-from ci_pipeline.datahub.model import Image, RunResults, TestedResult
+from ci_pipeline.datahub.model import Image, RunResult, RunResults, TestedResult
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import BY_NAME, STAGES, STEPS, Stage
 from ci_pipeline.wording import size
@@ -59,6 +59,22 @@ def _stage_row(stage: TestedResult) -> tuple[str | Text, ...]:
     name = stage.stage if stage.try_number <= 1 else f"{stage.stage} (try {stage.try_number})"
     tools = seconds(stage.tool_seconds) if stage.status else ""
     return name, coloured(stage.status or "running"), seconds(stage.seconds), tools, made(stage)
+
+
+def of_results(found: Iterable[RunResult]) -> Table:
+    """Return results of many runs, in the given order."""
+    rows = [
+        (
+            one.id if one.current else f"({one.id}, an older try)",
+            one.nvr or str(one.run.change),
+            coloured(one.status or "running"),
+            local_time(one.ended_at),
+            ", ".join(f"{count} {outcome}" for outcome, count in sorted(one.counts.items())),
+            one.reason,
+        )
+        for one in found
+    ]
+    return table("", ("result", "about", "status", "ended", "tests", "reason"), rows)
 
 
 def of_outputs(view: RunResults) -> Table:

@@ -38,10 +38,21 @@ class Test(_Shown):
     flaky: FlakeRate | None = Field(description="how it did lately, if it failed at least once")
 
     @classmethod
-    def of(cls, row: stored.TestResult, flaky: FlakeRate | None) -> Self:
+    def of(cls, row: stored.TestResult, flaky: FlakeRate | None = None) -> Self:
         """Read a row."""
         outcome = TestOutcome(row.outcome)
         return cls(name=row.name, outcome=outcome, seconds=row.seconds, message=row.message, flaky=flaky)
+
+
+class FoundTest(Test):
+    """A test case and the result it is of."""
+
+    result: str = Field(description="id of its result: `f26/464/functional_tests/1`")
+
+    @classmethod
+    def found(cls, row: stored.TestResult, result: str) -> Self:
+        """Read a row."""
+        return cls(**Test.of(row).model_dump(), result=result)
 
 
 class Artifact(_Shown):
@@ -158,8 +169,14 @@ class Run(_Shown):
         }
 
 
-class RunResults(Run):
+class RunStages(Run):
     """A run and the newest try of each of its stages, in pipeline order, those that have begun."""
+
+    stages: tuple[Result, ...]
+
+
+class RunResults(RunStages):
+    """The same with all tests."""
 
     stages: tuple[TestedResult, ...]
 

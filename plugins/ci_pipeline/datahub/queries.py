@@ -4,50 +4,35 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Select, false, func, select, true
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, contains_eager, selectinload
 
-from ci_pipeline.datahub import flakes
-from ci_pipeline.datahub.model import Image, Result, Run, RunResult, RunResults, Test, TestedResult
+from ci_pipeline.datahub import filters, flakes
+from ci_pipeline.datahub.filters import RUNNING, Filter, TestFilter
+from ci_pipeline.datahub.model import (
+    FoundTest,
+    Image,
+    Result,
+    Run,
+    RunResult,
+    RunResults,
+    RunStages,
+    Test,
+    TestedResult,
+)
 from ci_pipeline.errors import StoreError
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import images, runs, tables
 
+__all__ = ["RUNNING", "Filter", "Page", "TestFilter"]
+
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Select[*tuple[Any, ...]])
 
-RUNNING: Final = "RUNNING"
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
-_CANDIDATE: Final = re.compile(r"candidate/(?P<branch>.+)/(?P<number>[0-9]{1,18})")
 _RESULT: Final = re.compile(r"(?P<branch>.+)/(?P<number>[0-9]{1,18})/(?P<stage>[a-z_]+)/(?P<try>[0-9]{1,9})")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which results are wanted; None does not matter.
-
-    Attributes:
-        run: a run's id, `f26/464`.
-        ref: OSTree ref: a branch's, or a side run's candidate.
-        outcome: a status, or `RUNNING`.
-        since, until: when it ended, from the first on, before the second; what still runs is left out by either.
-    """
-
-    run: str | None = None
-    nvr: str | None = None
-    original_spec_nvr: str | None = None
-    compose_rev: str | None = None
-    namespace: str | None = None
-    repo: str | None = None
-    branch: str | None = None
-    ref: str | None = None
-    kind: str | None = None
-    stage: str | None = None
-    outcome: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+_RUN: Final = re.compile(r"(?P<branch>.+)/(?P<number>[0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +56,22 @@ def results(
         before: what the page before this one named.
     """
     query = select(tables.StageResult).join(tables.StageResult.run).options(*_WHOLE)
-    query = query.where(*_conditions(wanted, settings)).order_by(tables.StageResult.id.desc()).limit(limit + 1)
-    if before is not None:
-        query = query.where(tables.StageResult.id < before)
-    rows = list(session.scalars(query))
-    shown = rows[:limit]
-    return Page(_of_runs(session, settings, shown), shown[-1].id if len(rows) > limit else None)
+    query = query.where(*filters.of_results(wanted, settings))
+    rows = session.scalars(_newest(query, tables.StageResult.id, limit, before)).all()
+    return Page(_of_runs(session, settings, rows[:limit]), _following(rows, limit))
 
 
 def result(session: Session, settings: Settings, result_id: str) -> RunResult:
     """Return one result by its id.
+
+    Raises:
+        StoreError: there is none.
+    """
+    return _of_runs(session, settings, [known_result(session, result_id)])[0]
+
+
+def known_result(session: Session, result_id: str) -> tables.StageResult:
+    """Return the row of a result.
 
     Raises:
         StoreError: there is none.
@@ -90,22 +81,56 @@ def result(session: Session, settings: Settings, result_id: str) -> RunResult:
     if row is None:
         msg = f"there is no result {result_id[:200]!r}; an id is BRANCH/NUMBER/STAGE/TRY"
         raise StoreError(msg)
-    return _of_runs(session, settings, [row])[0]
+    return row
+
+
+def found_tests(
+    session: Session, settings: Settings, wanted: TestFilter, *, limit: int, before: int | None = None
+) -> Page[FoundTest]:
+    """Return tests of results, the newest first. Arguments: as `results`."""
+    of, run_of = tables.StageResult, tables.Run
+    query = select(tables.TestResult, run_of.branch, run_of.number, of.stage, of.try_number)
+    query = query.join(of, tables.TestResult.stage_result_id == of.id).join(of.run)
+    query = query.where(*filters.of_tests(wanted, settings))
+    rows = session.execute(_newest(query, tables.TestResult.id, limit, before)).all()
+    items = tuple(FoundTest.found(test, "/".join(map(str, named))) for test, *named in rows[:limit])
+    return Page(items, rows[limit - 1][0].id if len(rows) > limit else None)
+
+
+def run_list(
+    session: Session, settings: Settings, wanted: Filter, *, limit: int, before: int | None = None
+) -> Page[Run]:
+    """Return runs, the newest first. Arguments: as `results`."""
+    query = select(tables.Run).where(*filters.of_runs(wanted, settings))
+    rows = session.scalars(_newest(query, tables.Run.id, limit, before)).all()
+    return Page(tuple(Run(**Run.fields_of(row, settings)) for row in rows[:limit]), _following(rows, limit))
+
+
+def run(session: Session, settings: Settings, run_id: str) -> RunStages:
+    """Return a run by its id, `f26/464`, and the newest try of each of its stages.
+
+    Raises:
+        StoreError: there is none.
+    """
+    named = _RUN.fullmatch(run_id)
+    of_id = (tables.Run.branch == named["branch"], tables.Run.number == int(named["number"])) if named else None
+    row = session.scalar(select(tables.Run).where(*of_id)) if of_id else None
+    if row is None:
+        msg = f"there is no run {run_id[:200]!r}; an id is BRANCH/NUMBER"
+        raise StoreError(msg)
+    stages = tuple(Result(**fields) for _, fields in _current_results(session, settings, row))
+    return RunStages(**Run.fields_of(row, settings), stages=stages)
 
 
 def run_results(session: Session, settings: Settings, row: tables.Run) -> RunResults:
     """Return a run and the newest try of each of its stages, with all their tests."""
-    newest = list(runs.latest_results(session, row.id).values())
-    counts = test_counts(session, [one.id for one in newest])
-    tests = ((one.stage, test.name, test.outcome) for one in newest for test in one.tests)
-    rates = flakes.of_run(session, row, tests)
+    found = _current_results(session, settings, row, tables.StageResult.tests)
+    rates = flakes.of_run(
+        session, row, ((one.stage, test.name, test.outcome) for one, _ in found for test in one.tests)
+    )
     stages = tuple(
-        TestedResult(
-            **Result.fields_of(one, row, settings),
-            counts=counts[one.id],
-            tests=tuple(Test.of(test, rates.get((one.stage, test.name))) for test in one.tests),
-        )
-        for one in newest
+        TestedResult(**fields, tests=tuple(Test.of(test, rates.get((one.stage, test.name))) for test in one.tests))
+        for one, fields in found
     )
     return RunResults(**Run.fields_of(row, settings), stages=stages)
 
@@ -127,9 +152,21 @@ def recent_runs(session: Session, settings: Settings, *, branch: str | None, lim
     return [RunResults(**Run.fields_of(row, settings), stages=()) for row in found]
 
 
-def image_list(session: Session, settings: Settings, *, branch: str | None, limit: int) -> list[Image]:
-    """Return images, the newest first."""
-    return [Image.of(row, settings) for row in images.listed(session, branch=branch, limit=limit)]
+def image_list(
+    session: Session, settings: Settings, *, branch: str | None, limit: int, before: int | None = None
+) -> Page[Image]:
+    """Return images, the newest first. Arguments: as `results`."""
+    rows = images.listed(session, branch=branch, limit=limit + 1, before=before)
+    return Page(tuple(Image.of(row, settings) for row in rows[:limit]), _following(rows, limit))
+
+
+def image(session: Session, settings: Settings, name: str) -> Image:
+    """Return the newest image of a name.
+
+    Raises:
+        StoreError: there is none.
+    """
+    return Image.of(images.find(session, name), settings)
 
 
 _WHOLE: Final = (contains_eager(tables.StageResult.run), selectinload(tables.StageResult.artifacts))
@@ -141,38 +178,25 @@ def _named(named: re.Match[str]) -> Select[tables.StageResult]:
     return query.where(tables.StageResult.stage == named["stage"], tables.StageResult.try_number == int(named["try"]))
 
 
-def _conditions(wanted: Filter, settings: Settings) -> list[Any]:
-    of_result = {name: getattr(wanted, name) for name in ("nvr", "original_spec_nvr", "compose_rev", "stage")}
-    of_run = {name: getattr(wanted, name) for name in ("namespace", "repo", "branch", "kind")}
-    found = [getattr(tables.StageResult, name) == value for name, value in of_result.items() if value is not None]
-    found += [getattr(tables.Run, name) == value for name, value in of_run.items() if value is not None]
-    if wanted.outcome is not None:
-        ended = tables.StageResult.status == wanted.outcome
-        found.append(tables.StageResult.status.is_(None) if wanted.outcome == RUNNING else ended)
-    if wanted.since is not None:
-        found.append(tables.StageResult.ended_at >= wanted.since)
-    if wanted.until is not None:
-        found.append(tables.StageResult.ended_at < wanted.until)
-    return [*found, _of_run(wanted.run), _on_ref(wanted.ref, settings)]
+def _newest(query: Q, key: Any, limit: int, before: int | None) -> Q:
+    """Return a query for a page of the newest, and for one more: whether there is a next page."""
+    newest = query.order_by(key.desc()).limit(limit + 1)
+    return newest if before is None else newest.where(key < before)
 
 
-def _of_run(run: str | None) -> Any:
-    if run is None:
-        return true()
-    branch, _, number = run.rpartition("/")
-    if not _NUMBER.fullmatch(number):
-        return false()
-    return (tables.Run.branch == branch) & (tables.Run.number == int(number))
+def _following(rows: Sequence[Any], limit: int) -> int | None:
+    return rows[limit - 1].id if len(rows) > limit else None
 
 
-def _on_ref(ref: str | None, settings: Settings) -> Any:
-    """Return the condition that a run's compose is, or is to be, on a ref."""
-    if ref is None:
-        return true()
-    if side_run := _CANDIDATE.fullmatch(ref):
-        return _of_run(f"{side_run['branch']}/{side_run['number']}") & (tables.Run.kind == "backfill")
-    branches = [branch for branch in settings.branches if settings.ref_of(branch) == ref]
-    return tables.Run.branch.in_(branches) & (tables.Run.kind != "backfill")
+def _current_results(
+    session: Session, settings: Settings, row: tables.Run, *with_: Any
+) -> list[tuple[tables.StageResult, dict[str, Any]]]:
+    """Return the tries of a run that count, in pipeline order, each with its fields."""
+    query = select(tables.StageResult).where(tables.StageResult.run_id == row.id).order_by(tables.StageResult.id)
+    loaded = (selectinload(one) for one in (tables.StageResult.artifacts, *with_))
+    current = runs.current_tries(session.scalars(query.options(*loaded))).values()
+    counts = test_counts(session, [one.id for one in current])
+    return [(one, Result.fields_of(one, row, settings) | {"counts": counts[one.id]}) for one in current]
 
 
 def _of_runs(session: Session, settings: Settings, rows: Sequence[tables.StageResult]) -> tuple[RunResult, ...]:

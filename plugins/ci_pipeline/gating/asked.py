@@ -3,7 +3,16 @@
 from typing import Annotated, Any, Final, Self, TypeVar
 
 from fastapi import HTTPException, Request, status
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ci_pipeline.gating.deciding import Question
 from ci_pipeline.gating.decision import Subject
@@ -44,6 +53,23 @@ class AskedSubject(_Asked):
     item: _Word
 
 
+# Its schema is written out: a description of the API has no room for one that refers to another.
+_Subjects = Annotated[
+    list[AskedSubject],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"type": {"type": "string"}, "item": {"type": "string"}},
+                "required": ["type", "item"],
+                "additionalProperties": False,
+            },
+        }
+    ),
+]
+
+
 class AskedDecision(_Asked):
     """Greenwave's request: one subject, or a list of them, which goes first."""
 
@@ -51,7 +77,7 @@ class AskedDecision(_Asked):
     decision_context: _Contexts
     subject_type: _Word | None = None
     subject_identifier: _Word | None = None
-    subject: list[AskedSubject] | None = Field(None, min_length=1, max_length=MOST_SUBJECTS)
+    subject: _Subjects | None = Field(None, min_length=1, max_length=MOST_SUBJECTS)
     verbose: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
@@ -135,14 +161,14 @@ async def body_of(request: Request) -> bytes:
     return bytes(body)
 
 
-def read(model: type[T], body: bytes | dict[str, Any]) -> T:
-    """Read a JSON body, or parameters.
+def read(model: type[T], told: bytes | dict[str, str]) -> T:
+    """Read a JSON body, or the fields of a form.
 
     Raises:
         HTTPException: 400, with a sentence for everything that is wrong.
     """
     try:
-        return model.model_validate_json(body) if isinstance(body, bytes) else model.model_validate(body)
+        return model.model_validate_json(told) if isinstance(told, bytes) else model.model_validate(told)
     except ValidationError as error:
         raise _refused("; ".join(_explain(problem) for problem in error.errors(include_url=False))) from error
 

@@ -1,13 +1,14 @@
 """The API: decisions as Greenwave makes them, waivers as WaiverDB keeps them.
 
-`router` is included by the datahub's application. Whoever may read may ask; to waive takes the permission to act.
+`router` is included by the datahub's application, which lets pass who may read; to waive takes the permission to act.
 """
 
 from collections.abc import Iterable
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, HTTPException, Request, status
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, status
+from pydantic import BaseModel
 
 from ci_pipeline import settings, store
 from ci_pipeline.errors import NoPolicyError, WaiverError
@@ -16,9 +17,9 @@ from ci_pipeline.gating.asked import AskedDecision, AskedWaiver, AskedWaivers, b
 from ci_pipeline.gating.deciding import Answer
 from ci_pipeline.gating.decision import Found, Outcome
 from ci_pipeline.gating_sections import Policy
-from ci_pipeline.ui.access import SignedIn, acting, signed_in
+from ci_pipeline.ui.access import SignedIn, acting
 
-router = APIRouter(prefix="/api/v1.0", dependencies=[Depends(signed_in)])
+router = APIRouter(prefix="/api/v1.0", tags=["gating"])
 
 Body = Annotated[bytes, Depends(body_of)]
 
@@ -30,7 +31,12 @@ _AS_RESULTSDB_SAYS = {
 }
 
 
-@router.post("/decision")
+def _of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of a body, which is read by us: not more of it than may be long."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+@router.post("/decision", openapi_extra=_of(AskedDecision))
 def decision(body: Body) -> dict[str, Any]:
     """Decide. 404: no policy is for it; 400: it cannot be understood."""
     asked = read(AskedDecision, body)
@@ -53,7 +59,9 @@ def list_policies() -> dict[str, Any]:
     return {"policies": [_policy(policy, configured) for policy in configured.policies]}
 
 
-@router.post("/waivers/", status_code=status.HTTP_201_CREATED, dependencies=[Depends(acting)])
+@router.post(
+    "/waivers/", status_code=status.HTTP_201_CREATED, dependencies=[Depends(acting)], openapi_extra=_of(AskedWaiver)
+)
 def waive(body: Body, viewer: SignedIn) -> dict[str, Any]:
     """Waive, or take a waiver back (`waived` false), in the name of who is signed in."""
     asked = read(AskedWaiver, body)
@@ -66,9 +74,8 @@ def waive(body: Body, viewer: SignedIn) -> dict[str, Any]:
 
 
 @router.get("/waivers/")
-def list_waivers(request: Request) -> dict[str, Any]:
+def list_waivers(request: Request, asked: Annotated[AskedWaivers, Query()]) -> dict[str, Any]:
     """Return a page of waivers, the newest first."""
-    asked = read(AskedWaivers, dict(request.query_params))
     with store.session() as session:
         found, count = waivers.page(session, asked.filter, limit=asked.limit, skip=(asked.page - 1) * asked.limit)
     return {"data": [one.model_dump(mode="json") for one in found], **_pages(request, asked, count)}

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ci_pipeline.change import Change
-from ci_pipeline.datahub.flakes import FlakeRate
+from ci_pipeline.datahub import model
 from ci_pipeline.insight.gates import Gating
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.verdict import Verdict
@@ -59,31 +59,16 @@ class Try:
     current: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
-    """A test of a current try. `seconds` is its wall time; `flaky` how it did lately, if it failed at least once."""
-
-    __test__ = False
+class Test(model.Test):
+    """A test of a current try."""
 
     stage: str
-    name: str
-    outcome: str
-    seconds: float
-    message: str
-    flaky: FlakeRate | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that a current try made. `size` in bytes; `url` is "" when it is served nowhere."""
+class File(model.Artifact):
+    """A file that a current try made."""
 
     stage: str
-    name: str
-    kind: str
-    size: int
-    sha256: str
-    path: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)

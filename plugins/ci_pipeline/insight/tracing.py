@@ -1,7 +1,6 @@
 """Reads the trace of a change: a fixed number of queries, however much there is of it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -9,8 +8,7 @@ from urllib.parse import quote
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, defer
 
-from ci_pipeline.datahub import flakes
-from ci_pipeline.datahub.model import url_of
+from ci_pipeline.datahub import flakes, model
 from ci_pipeline.insight import gates, verdict
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, change_of, name_of
@@ -131,27 +129,20 @@ def _tests(session: Session, run: Run, tries: Sequence[Try]) -> tuple[Test, ...]
         else_=2,
     )
     query = select(TestResult).where(TestResult.stage_result_id.in_(stages))
-    rows = session.scalars(query.order_by(worst_first, TestResult.id).limit(MOST_TESTS))
-    tests = [
-        Test(stages[row.stage_result_id], row.name, row.outcome, round(row.seconds, 3), row.message) for row in rows
-    ]
-    rates = flakes.of_run(session, run, ((test.stage, test.name, test.outcome) for test in tests))
-    return tuple(replace(test, flaky=rates.get((test.stage, test.name))) for test in tests)
+    found = list(session.scalars(query.order_by(worst_first, TestResult.id).limit(MOST_TESTS)))
+    rates = flakes.of_run(session, run, ((stages[row.stage_result_id], row.name, row.outcome) for row in found))
+    return tuple(_test(row, stages[row.stage_result_id], rates) for row in found)
+
+
+def _test(row: TestResult, stage: str, rates: flakes.Rates) -> Test:
+    return Test(stage=stage, **dict(model.Test.of(row, rates.get((stage, row.name)))))
 
 
 def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[File, ...]:
     stages = {one.id: one.stage for one in tries}
     query = select(Artifact).where(Artifact.stage_result_id.in_(stages)).order_by(Artifact.id).limit(MOST_FILES)
     return tuple(
-        File(
-            stages[row.stage_result_id],
-            row.name,
-            row.kind,
-            row.size,
-            row.sha256,
-            row.path,
-            url_of(row.path, settings),
-        )
+        File(stage=stages[row.stage_result_id], **dict(model.Artifact.of(row, settings)))
         for row in session.scalars(query)
     )
 

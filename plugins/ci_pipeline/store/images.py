@@ -94,7 +94,8 @@ def last_good(session: Session, branch: str) -> datetime | None:
     return session.scalar(query.order_by(Image.smoke_passed_at.desc()).limit(1))
 
 
-def listed(session: Session, *, branch: str | None = None, limit: int = 50) -> list[Image]:
-    """Return images, the newest first."""
+def listed(session: Session, *, branch: str | None = None, limit: int = 50, before: int | None = None) -> list[Image]:
+    """Return images, the newest first; `before`: only those older than the one of this id."""
     query = select(Image).order_by(Image.id.desc()).limit(limit)
+    query = query if before is None else query.where(Image.id < before)
     return list(session.scalars(query if branch is None else query.where(Image.branch == branch)))

@@ -54,6 +54,10 @@ class Run(Base):
         Index("run_going_on", "id", postgresql_where=text("status IS NULL")),
         Index("run_by_run_id", "run_id"),
         Index("run_by_rev", "rev", postgresql_ops={"rev": "text_pattern_ops"}),
+        Index("run_by_repo", "repo", "id"),
+        Index("run_by_status", "status", "id"),
+        Index("run_by_end", "ended_at", "id"),
+        Index("run_not_pushed", "kind", "id", postgresql_where=text("kind <> 'push'")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -147,6 +151,7 @@ class StageResult(Base):
         Index("stage_result_by_compose", "compose_rev", "id", postgresql_where=text("compose_rev <> ''")),
         Index("stage_result_by_end", "ended_at", "id"),
         Index("stage_result_by_stage", "stage", "status", "id"),
+        Index("stage_result_by_status", "status", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -174,7 +179,10 @@ class TestResult(Base):
 
     __test__ = False
     __tablename__ = "test_result"
-    __table_args__ = (Index("test_result_by_name", "name", "id"),)
+    __table_args__ = (
+        Index("test_result_by_name", "name", "id"),
+        Index("test_result_not_passed", "outcome", "id", postgresql_where=text("outcome <> 'passed'")),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     stage_result_id: Mapped[int] = mapped_column(ForeignKey("stage_result.id", ondelete="CASCADE"), index=True)
