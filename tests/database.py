@@ -1,7 +1,7 @@
 """The database of the tests."""
 
 from ci_pipeline import store
-from ci_pipeline.store.tables import Base
+from ci_pipeline.store.downstream_tables import Base
 
 
 def empty() -> None:

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from ci_pipeline import store
 from ci_pipeline.stages import COMPLETE, QUEUED, STAGES
 from ci_pipeline.store import deliveries, outbox
-from ci_pipeline.store.tables import Delivery, Inbound, Outbox, Run
+from ci_pipeline.store.downstream_tables import Delivery
+from ci_pipeline.store.tables import Inbound, Outbox, Run
 
 PATIENCE: Final = timedelta(seconds=60)
 

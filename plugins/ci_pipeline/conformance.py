@@ -4,9 +4,9 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.kind import SIDE_RUN, Kind
 from ci_pipeline.outcome import Status
-from ci_pipeline.sections import Conformance
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import GENERATE_IMAGE, INTEGRATION_TESTS, SMOKE_TEST
 from ci_pipeline.store import images, runs

@@ -19,7 +19,8 @@ from ci_pipeline.intake import Intake
 from ci_pipeline.settings import Settings
 from ci_pipeline.sinks.parcel import Parcel
 from ci_pipeline.store import deliveries, ledger
-from ci_pipeline.store.tables import Delivery, Inbound, Outbox
+from ci_pipeline.store.downstream_tables import Delivery
+from ci_pipeline.store.tables import Inbound, Outbox
 
 Row = Inbound | Outbox | Delivery
 

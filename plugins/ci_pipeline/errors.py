@@ -21,7 +21,7 @@ CiPipelineError
 ├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
 │   └── StageEnded       someone or a limit ended it: ABORTED, never tried again
-├── DeliveryError        an image's manifest or provenance, or a key, cannot be written or read: try again later
+├── ManifestError        an image's manifest or provenance, or a key, cannot be written or read: try again later
 ├── RetentionError       a file could not be tidied up: it is left, the next pass tries again
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
 """
@@ -120,7 +120,7 @@ class StageEnded(ExecutorError):
     """Someone, or its time limit, ended a stage. Report it as ABORTED; it is not tried again."""
 
 
-class DeliveryError(CiPipelineError):
+class ManifestError(CiPipelineError):
     """An image's manifest or provenance, or a key, cannot be written or read. The image stays: try again later."""
 
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from ci_pipeline.sections import Section
 from ci_pipeline.stages import COMPLETE, STEPS
 
 SubjectType = Literal["koji_build", "compose", "image"]
@@ -24,10 +25,8 @@ def _is_testcase(value: str) -> str:
     return value
 
 
-class Policy(BaseModel):
+class Policy(Section):
     """One policy: for whom it is, and what must have passed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: _Label = Field(description="its name in decisions")
     product_versions: list[_Glob] = Field(min_length=1, description="globs of products: fedora-26 is branch f26")

@@ -3,7 +3,7 @@
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
@@ -53,14 +53,15 @@ def _email(value: str) -> str:
 WebUrl = Annotated[str, AfterValidator(_web_url), StringConstraints(max_length=1000)]
 Email = Annotated[str, AfterValidator(_email), StringConstraints(max_length=254)]
 TrackerUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=1000)]
-Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A section: no other keys than its own, and nobody changes it."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Bus(_Section):
+class Bus(Section):
     """The message bus."""
 
     url: SecretStr = Field(SecretStr("amqp://127.0.0.1:5672/%2F"), description="AMQP URL of the broker")
@@ -75,7 +76,7 @@ class Bus(_Section):
     publish_timeout: float = Field(15, gt=0, description="seconds to wait for the broker's confirm")
 
 
-class Contact(_Section):
+class Contact(Section):
     """Whom to ask about a message, as every fedora-ci message says."""
 
     name: Line = Field("CI-Pipeline", description="name of this CI system")
@@ -87,7 +88,7 @@ class Contact(_Section):
     email: Email = Field("ci@lists.fedoraproject.org", description="mail address that a human reads")
 
 
-class Contracts(_Section):
+class Contracts(Section):
     """In which forms an event is published."""
 
     ci_pipeline: bool = Field(default=True, description="publish on the pipeline's own topics")
@@ -95,7 +96,7 @@ class Contracts(_Section):
     contact: Contact = Field(default_factory=Contact)
 
 
-class Database(_Section):
+class Database(Section):
     """Our own database (not Airflow's)."""
 
     url: SecretStr = Field(
@@ -105,14 +106,14 @@ class Database(_Section):
     patience_seconds: float = Field(600, ge=0, description="how long a task waits for a database that is away")
 
 
-class Artifacts(_Section):
+class Artifacts(Section):
     """Where RPMs, composes and images are kept, and the address they are served at."""
 
     folder: Path = Field(Path(".ci-pipeline/artifacts"), description="folder; relative to the project")
     url: str = Field("http://127.0.0.1:8000", description="its public address")
 
 
-class DistGit(_Section):
+class DistGit(Section):
     """Where packages live."""
 
     url: CloneUrl = Field("https://src.fedoraproject.org", description="clones come from URL/NAMESPACE/REPO.git")
@@ -123,7 +124,7 @@ class DistGit(_Section):
     )
 
 
-class Airflow(_Section):
+class Airflow(Section):
     """Airflow's REST API, by which changes are fired."""
 
     url: str = Field("http://127.0.0.1:8080", description="base URL of the api-server")
@@ -135,21 +136,21 @@ class Airflow(_Section):
     )
 
 
-class Packages(_Section):
+class Packages(Section):
     """Which packages are watched."""
 
     namespaces: list[Namespace] = Field(["rpms"], description="dist-git namespaces that are watched")
     monitored: list[Name] = Field([], description="names of the watched packages: those the host is made of")
 
 
-class Package(_Section):
+class Package(Section):
     """What is particular to one watched package."""
 
     gating: bool = Field(default=True, description="failing functional tests stop the run; false: only reported")
     install: list[Name] | None = Field(None, description="binary packages that go on the host; default: its name")
 
 
-class Branch(_Section):
+class Branch(Section):
     """A branch that has a pipeline."""
 
     release: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")] = Field(
@@ -158,89 +159,20 @@ class Branch(_Section):
     dist: Annotated[str, StringConstraints(pattern=r"^\.[A-Za-z0-9_]+$")] = Field(description="dist tag: .fc26")
 
 
-class Compose(_Section):
+class Compose(Section):
     """What the host consists of besides the watched packages."""
 
     packages: list[Name] = Field(["host-base"], description="packages of the base OS to install")
     base_repo: str = Field("", description="repository of the base OS; empty: the toolchain makes its own")
 
 
-class Image(_Section):
+class Image(Section):
     """When an image is generated."""
 
     interval_hours: float = Field(24, ge=0, description="an image is due when the last good one is older; 0: always")
 
 
-class K3s(_Section):
-    """Cluster k3s: one binary."""
-
-    program: str = Field("", description="cluster k3s: path or URL of the k3s binary")
-    sha256: Digest = Field("", description="cluster k3s: its checksum, in hex")
-    arguments: list[str] = Field([], description="cluster k3s: further arguments of `k3s server`")
-
-
-class Kubeadm(_Section):
-    """Cluster kubeadm: the image has kubeadm, kubelet and a container runtime."""
-
-    network: str = Field("", description="cluster kubeadm: path or URL of the manifest of the pod network")
-    network_sha256: Digest = Field("", description="cluster kubeadm: checksum of that manifest; a URL needs it")
-    arguments: list[str] = Field([], description="cluster kubeadm: further arguments of `kubeadm init`")
-
-
-class OpenshiftAnsible(_Section):
-    """Cluster openshift-ansible: the Atomic OpenShift Installer's playbooks."""
-
-    source: str = Field(
-        "https://github.com/openshift/openshift-ansible",
-        description="cluster openshift-ansible: git URL or path of the playbooks",
-    )
-    release: str = Field("openshift-ansible-3.9.33-1", description="cluster openshift-ansible: their tag or branch")
-    program: str = Field("", description="cluster openshift-ansible: an ansible-playbook of their time")
-    openshift_release: str = Field("v3.9", description="cluster openshift-ansible: the OpenShift release to install")
-    variables: dict[str, Any] = Field({}, description="cluster openshift-ansible: further variables of the inventory")
-
-
-class ControlPlane(_Section):
-    """Cluster control-plane: Kubernetes' API alone, without kubelets, on the builder. For the demo and for tests."""
-
-    programs: str = Field(
-        "~/.cache/ci-pipeline/kubernetes", description="cluster control-plane: folder `make kubernetes` has filled"
-    )
-
-
-class Conformance(_Section):
-    """When there are conformance tests, on which cluster, and the suite."""
-
-    when: Literal["always", "with-image", "never"] = Field(
-        "with-image", description="always: without a new image, on the branch's newest; with-image: on a new image only"
-    )
-    cluster: Literal["none", "existing", "k3s", "kubeadm", "openshift-ansible", "control-plane"] = Field(
-        "none", description="none: skip the tests; existing: use kubeconfig; else who installs one: docs/conformance.md"
-    )
-    hosts: int = Field(1, ge=1, le=10, description="hosts of an installed cluster; the first is the control plane")
-    internet: bool = Field(default=False, description="whether these hosts reach the internet")
-    kubeconfig: str = Field("", description="cluster existing: path of its kubeconfig")
-    connection: str = Field("", description="cluster existing: id of an Airflow connection with the kubeconfig instead")
-    ready_seconds: float = Field(600, ge=0, description="time a cluster has to become ready; 0: take it as it is")
-    suite: Literal["command", "e2e", "hydrophone", "openshift-tests"] = Field(
-        "command", description="who runs the tests: docs/conformance.md"
-    )
-    command: list[str] = Field([], description="suite command: program and arguments that leave JUnit in $REPORT_DIR")
-    program: str = Field("", description="path of the suite's program; default: its usual name on the builder's PATH")
-    focus: str = Field(r"\[Conformance\]", description="regular expression of the specs to run")
-    skip: str = Field("", description="regular expression of those not to run")
-    parallel: int = Field(1, ge=1, le=100, description="specs run side by side; suite e2e needs ginkgo for it")
-    arguments: list[str] = Field([], description="further arguments of the suite's program")
-    look_seconds: float = Field(
-        30, ge=1, le=600, description="seconds between two looks at a cluster that comes up, and at a suite that runs"
-    )
-    k3s: K3s = Field(default_factory=K3s)
-    kubeadm: Kubeadm = Field(default_factory=Kubeadm)
-    openshift_ansible: OpenshiftAnsible = Field(default_factory=OpenshiftAnsible)
-    control_plane: ControlPlane = Field(default_factory=ControlPlane)
-
-
-class Provenance(_Section):
+class Provenance(Section):
     """Who vouches for the images."""
 
     key: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(
@@ -252,13 +184,13 @@ class Provenance(_Section):
     )
 
 
-class Reconciler(_Section):
+class Reconciler(Section):
     """The DAG that closes gaps."""
 
     interval_seconds: int = Field(30, ge=5, le=3600, description="how often it looks")
 
 
-class Retention(_Section):
+class Retention(Section):
     """What is kept, and for how long. What is newest, referenced or going on stays, whatever these say."""
 
     run_days: float = Field(
@@ -278,20 +210,20 @@ class Retention(_Section):
     )
 
 
-class Reruns(_Section):
+class Reruns(Section):
     """When failing functional and integration tests are run again, within the same try of their stage."""
 
     times: int = Field(1, ge=0, le=3, description="how often a failing test is run again at most; 0: never")
     most: int = Field(5, ge=1, description="if more tests than that fail, none is run again: that is no flake")
 
 
-class Datahub(_Section):
+class Datahub(Section):
     """The read API of what came of every change."""
 
     anonymous: bool = Field(default=False, description="everyone may read the API; false: who may see the pages")
 
 
-class Limits(_Section):
+class Limits(Section):
     """What one stage may use."""
 
     seconds: int = Field(1800, ge=10, description="wall time of a stage")
@@ -302,7 +234,7 @@ class Limits(_Section):
     free_mb: int = Field(512, ge=1, description="space there must be on each disk a stage works on before it begins")
 
 
-class StageSettings(_Section):
+class StageSettings(Section):
     """How one stage is carried out."""
 
     executor: Literal["ansible"] = Field("ansible", description="who runs the playbook")
@@ -311,7 +243,7 @@ class StageSettings(_Section):
     limits: Limits | None = Field(None, description="limits of this stage; default: [limits]")
 
 
-class Stages(_Section):
+class Stages(Section):
     """Per-stage settings."""
 
     build_package: StageSettings = Field(default_factory=StageSettings)
@@ -327,7 +259,7 @@ class Stages(_Section):
     tear_down_cluster: StageSettings = Field(default_factory=StageSettings)
 
 
-class Quarantine(_Section):
+class Quarantine(Section):
     """A test that is known to fail, for a while: it is shown, and does not count."""
 
     test: Expression = Field(description="regular expression of the whole name of the test")

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from ci_pipeline.change import Name
+from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.errors import SettingsError
 from ci_pipeline.gating_sections import Policies
 from ci_pipeline.sections import (
@@ -30,7 +31,6 @@ from ci_pipeline.sections import (
     Branch,
     Bus,
     Compose,
-    Conformance,
     Contracts,
     Database,
     Datahub,

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from ci_pipeline.sections import Section
 
 Phase = Literal["queued", "running", "complete", "skipped"]
 
@@ -28,17 +30,13 @@ Index = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,199}$"
 ItemType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Delivery(_Section):
+class Delivery(Section):
     """How results get to the sinks."""
 
     interval_seconds: int = Field(30, ge=5, le=3600, description="how often what waits is delivered; a pass is as long")
 
 
-class _Sink(_Section):
+class _Sink(Section):
     name: SinkName = Field(description="its name, for `status` and commands; another name is another sink")
     url: Address = Field(description="its http(s) address")
     events: list[Phase] = Field(

@@ -23,17 +23,17 @@ from ci_pipeline.stack import down
 from ci_pipeline.store.tables import Run
 from tests.distgit import DistGit, package
 from tests.e2e.diagnosis import diagnose
+from tests.e2e.receiver import Receiver
 
 # A broker that is killed on purpose is no news.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 RECEIVE = "org.fedoraproject.prod.git.receive"
-EVENTS = "#.ci.pipeline.#"
+EVENTS = "#.ci.#"
 LISTENER = "an-independent-listener"
 # A stage may take long on a busy machine; a run that has not ended by then never will.
 RUN_SECONDS = 420
 PAST = "2026-03-04T05:06:07+00:00"
-# What is killed in these tests every time it is tried is tried once more only.
 # A stand-in: no cluster is behind the kubeconfig, and the suite waits until a test lets it end. Only for runs that ask.
 CLUSTER = '''
 [conformance]
@@ -49,6 +49,27 @@ END
 """]
 
 '''
+# Whoever hears of results beside the bus: `receiver.py` is the sink.
+DOWNSTREAM = """
+[contracts]
+fedora_ci = true
+
+[[sinks]]
+name = "receiver"
+kind = "http"
+url = "URL"
+secret_env = "RECEIVER_KEY"
+
+[delivery]
+interval_seconds = 10
+
+[[policies]]
+id = "may-go-on"
+product_versions = ["fedora-26"]
+decision_contexts = ["promote"]
+tests = ["package", "package.test.functional", "compose.test.integration"]
+"""
+# What is killed in these tests every time it is tried is tried once more only.
 QUICKER = "\n[stages.build_package]\nretries = 1\n\n[stages.configure_cluster]\nretries = 0\n"
 
 
@@ -127,14 +148,20 @@ class Bus:
     def of(self, rev: str) -> list[dict[str, Any]]:
         """Return what was announced about a revision so far."""
         with self._arrived:
-            return [message for message in self._messages if message["body"]["rev"] == rev]
+            return [message for message in self._messages if message["body"].get("rev") == rev]
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return what was announced so far, in every contract."""
+        with self._arrived:
+            return list(self._messages)
 
     def wait_for(self, event: str, rev: str, *, seconds: float = RUN_SECONDS) -> list[dict[str, Any]]:
         """Return what was announced about a revision, once an event is among it."""
         topic = f"org.centos.prod.ci.pipeline.{event}"
         with self._arrived:
             found = self._arrived.wait_for(
-                lambda: any(m["topic"] == topic and m["body"]["rev"] == rev for m in self._messages), timeout=seconds
+                lambda: any(m["topic"] == topic and m["body"].get("rev") == rev for m in self._messages),
+                timeout=seconds,
             )
         heard = [message["topic"] for message in self.of(rev)]
 
@@ -162,19 +189,27 @@ def distgit() -> Iterator[DistGit]:
 
 
 @pytest.fixture(scope="session")
-def pipeline(distgit: DistGit) -> Iterator[settings.Settings]:
+def receiver() -> Iterator[Receiver]:
+    """A datahub downstream."""
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pipeline(distgit: DistGit, receiver: Receiver) -> Iterator[settings.Settings]:
     """The whole pipeline, up and listening, on this dist-git."""
     state = Path(tempfile.mkdtemp(prefix="ci-pipeline-e2e-"))
     try:
         configured = re.sub(r"(?ms)^\[conformance\]\n.*?(?=^\[)", CLUSTER, settings.config_file().read_text())
-        (state / "pipeline.toml").write_text(configured + QUICKER)
+        (state / "pipeline.toml").write_text(configured + QUICKER + DOWNSTREAM.replace("URL", receiver.url))
         (state / "kubeconfig").write_text("clusters:\n- cluster:\n    server: https://127.0.0.1:1\n")
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("CI_PIPELINE_CONFORMANCE__CLUSTER")
             patch.setenv("CI_PIPELINE_STATE", str(state))
             patch.setenv("CI_PIPELINE_CONFIG", str(state / "pipeline.toml"))
             places = {"DIST_GIT__URL": distgit.url, "CONFORMANCE__KUBECONFIG": str(state / "kubeconfig")}
-            bring_up(extra_env={f"CI_PIPELINE_{key}": value for key, value in places.items()})
+            ours = {f"CI_PIPELINE_{key}": value for key, value in places.items()}
+            bring_up(extra_env={**ours, "RECEIVER_KEY": receiver.key})
             configured = settings.load()
         yield configured
     finally:

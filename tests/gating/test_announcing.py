@@ -14,7 +14,8 @@ from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE, FUNCTIONAL_TESTS
 from ci_pipeline.store import database, outbox, runs
-from ci_pipeline.store.tables import Decision, Run
+from ci_pipeline.store.downstream_tables import Decision
+from ci_pipeline.store.tables import Run
 from tests.gating.makers import FUNCTIONAL, GATE, NVR, PRODUCT, SPEC_NVR, decided, finish, told, types_of, waive
 from tests.makers import COMPOSE_REV, REV, change, new_run, play, report
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from ci_pipeline import store
-from ci_pipeline.errors import DeliveryError, StoreError
+from ci_pipeline.errors import ManifestError, StoreError
 from ci_pipeline.manifests.verifying import Verified, verify_file, verify_kept
 from ci_pipeline.stages import PROVISION_HOSTS
 from ci_pipeline.store import runs
@@ -135,7 +135,7 @@ def test_a_public_key_that_is_none_is_said(signed: Shop, tmp_path: Path, content
     if content:
         path.write_bytes(content)
 
-    with pytest.raises(DeliveryError, match=r"it\.pub (cannot be read|is no public key)"):
+    with pytest.raises(ManifestError, match=r"it\.pub (cannot be read|is no public key)"):
         verify_file(signed.image, key=path)
 
 

@@ -9,7 +9,7 @@ import pytest
 from ci_pipeline import sinks, store
 from ci_pipeline.settings import Settings
 from ci_pipeline.sink_sections import ElasticsearchSink, HttpSink, ResultsDbSink, SinkSettings
-from ci_pipeline.store.tables import Delivery
+from ci_pipeline.store.downstream_tables import Delivery
 from tests.sinks.servers import SECRET, Datahub, ElasticServer, ResultsDbServer, WebhookServer, serving
 
 SERVERS: dict[str, type[Datahub]] = {

@@ -12,7 +12,7 @@ from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE
 from ci_pipeline.store import deliveries, runs
-from ci_pipeline.store.tables import Delivery
+from ci_pipeline.store.downstream_tables import Delivery
 from tests.makers import new_run, play, report
 from tests.sinks.conftest import SERVERS, Downstream, Make
 from tests.sinks.servers import ElasticServer

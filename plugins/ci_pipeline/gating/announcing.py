@@ -16,7 +16,7 @@ from ci_pipeline.gating.outcomes import Tried
 from ci_pipeline.gating_sections import KOJI_BUILD, Policy
 from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import outbox, tables
+from ci_pipeline.store import downstream_tables, outbox
 from ci_pipeline.store.tables import Run
 
 
@@ -100,16 +100,18 @@ def _decide(session: Session, settings: Settings, run: Run, gates: list[_Gate], 
             _announce(session, settings, run, gate, decision, row or _first(session, gate, product))
 
 
-def _stored(session: Session, gates: list[_Gate], product: str) -> dict[tuple[str, str, str], tables.Decision]:
-    row = tables.Decision
+def _stored(
+    session: Session, gates: list[_Gate], product: str
+) -> dict[tuple[str, str, str], downstream_tables.Decision]:
+    row = downstream_tables.Decision
     key = (row.subject_type, row.subject_identifier, row.decision_context)
     query = select(row).where(tuple_(*key).in_([gate.key for gate in gates]), row.product_version == product)
     return {(one.subject_type, one.subject_identifier, one.decision_context): one for one in session.scalars(query)}
 
 
-def _first(session: Session, gate: _Gate, product: str) -> tables.Decision:
+def _first(session: Session, gate: _Gate, product: str) -> downstream_tables.Decision:
     type_, identifier, context = gate.key
-    row = tables.Decision(
+    row = downstream_tables.Decision(
         subject_type=type_,
         subject_identifier=identifier,
         product_version=product,
@@ -121,7 +123,7 @@ def _first(session: Session, gate: _Gate, product: str) -> tables.Decision:
 
 
 def _announce(  # noqa: PLR0913, PLR0917 - what is said, of what, and where it is kept
-    session: Session, settings: Settings, run: Run, gate: _Gate, decision: Decision, row: tables.Decision
+    session: Session, settings: Settings, run: Run, gate: _Gate, decision: Decision, row: downstream_tables.Decision
 ) -> None:
     answer: dict[str, Any] = decision.model_dump(mode="json")
     body = {

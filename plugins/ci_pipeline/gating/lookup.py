@@ -16,7 +16,8 @@ from ci_pipeline.gating_sections import KOJI_BUILD
 from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import GENERATE_IMAGE
-from ci_pipeline.store.tables import Image, Run, StageResult, Waiver
+from ci_pipeline.store.downstream_tables import Waiver
+from ci_pipeline.store.tables import Image, Run, StageResult
 
 _COMPOSE: Final = "compose"
 _IMAGE: Final = "image"

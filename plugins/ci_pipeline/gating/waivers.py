@@ -14,7 +14,7 @@ from ci_pipeline.errors import WaiverError
 from ci_pipeline.gating import announcing, lookup, policies
 from ci_pipeline.gating.decision import Subject
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import runs, tables
+from ci_pipeline.store import downstream_tables, runs, tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Waiver(BaseModel):
     timestamp: datetime
 
     @classmethod
-    def of(cls, row: tables.Waiver) -> Self:
+    def of(cls, row: downstream_tables.Waiver) -> Self:
         """Read a row."""
         return cls(
             id=row.id,
@@ -87,7 +87,7 @@ def add(session: Session, settings: Settings, wish: Wish, *, who: str) -> Waiver
     run = _locked_run(session, settings, wish)
     last = session.scalar(
         lookup.standing([(wish.subject.type, wish.subject.identifier)], wish.product_version).where(
-            tables.Waiver.testcase == testcase
+            downstream_tables.Waiver.testcase == testcase
         )
     )
     if last and (last.waived, last.who, last.why) == (wish.waived, who, wish.why):
@@ -106,18 +106,18 @@ def page(session: Session, wanted: Filter, *, limit: int, skip: int = 0) -> tupl
     """Return waivers, the newest first, and how many there are in all."""
     query = _matching(wanted)
     count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    rows = session.scalars(query.order_by(tables.Waiver.id.desc()).limit(limit).offset(skip))
+    rows = session.scalars(query.order_by(downstream_tables.Waiver.id.desc()).limit(limit).offset(skip))
     return [Waiver.of(row) for row in rows], count
 
 
 def standing(session: Session, names: Sequence[tuple[str, str]], product_version: str) -> list[Waiver]:
     """Return the newest waiver of each test of subjects, `(type, identifier)`, the newest first."""
-    newest = lookup.standing(names, product_version).order_by(tables.Waiver.id.desc())
+    newest = lookup.standing(names, product_version).order_by(downstream_tables.Waiver.id.desc())
     return [Waiver.of(row) for row in session.scalars(newest)]
 
 
-def _matching(wanted: Filter) -> Select[tables.Waiver]:
-    row = tables.Waiver
+def _matching(wanted: Filter) -> Select[downstream_tables.Waiver]:
+    row = downstream_tables.Waiver
     chosen = {
         row.subject_type: wanted.subject_type,
         row.subject_identifier: wanted.subject_identifier,
@@ -163,8 +163,8 @@ def _hold(session: Session, settings: Settings, wish: Wish) -> tables.Run | None
     return runs.locked(session, found.number) if found else None
 
 
-def _store(session: Session, wish: Wish, testcase: str, who: str) -> tables.Waiver:
-    row = tables.Waiver(
+def _store(session: Session, wish: Wish, testcase: str, who: str) -> downstream_tables.Waiver:
+    row = downstream_tables.Waiver(
         subject_type=wish.subject.type,
         subject_identifier=wish.subject.identifier,
         product_version=wish.product_version,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline import addresses, conformance, dist_git
 from ci_pipeline.bus.schemas import topic_of
-from ci_pipeline.errors import DeliveryError
+from ci_pipeline.errors import ManifestError
 from ci_pipeline.manifests.manifest import (
     Manifest,
     ManifestChange,
@@ -44,11 +44,11 @@ def manifest(session: Session, settings: Settings, image: Image) -> Manifest:
     """Return the manifest of a validated image.
 
     Raises:
-        DeliveryError: what its stages reported is not what a manifest needs.
+        ManifestError: what its stages reported is not what a manifest needs.
     """
     run = session.get_one(Run, image.run_id)
     if image.validated_at is None:
-        raise DeliveryError(f"{image.name} is not validated, so it has no manifest")
+        raise ManifestError(f"{image.name} is not validated, so it has no manifest")
     tries = tries_of(session, image)
     known = {key: value for one in tries for key, value in one.outputs.items()}
     try:
@@ -69,20 +69,20 @@ def manifest(session: Session, settings: Settings, image: Image) -> Manifest:
             builders={one.stage: one.outputs["builder"] for one in tries if one.outputs.get("builder")},
         )
     except ValidationError as error:
-        raise DeliveryError(f"{image.name} cannot have a manifest: its run reported no usable {told(error)}") from error
+        raise ManifestError(f"{image.name} cannot have a manifest: its run reported no usable {told(error)}") from error
 
 
 def tries_of(session: Session, image: Image) -> list[StageResult]:
     """Return the tries that made and tested an image, in pipeline order: not those of an image before or after it.
 
     Raises:
-        DeliveryError: no try of its run says that it made this image.
+        ManifestError: no try of its run says that it made this image.
     """
     query = select(StageResult).where(StageResult.run_id == image.run_id).order_by(StageResult.id)
     rows = list(session.scalars(query))
     made = [one.id for one in rows if one.stage == GENERATE_IMAGE.name and _is_of(one, image)]
     if not made:
-        raise DeliveryError(f"{image.name} cannot have a manifest: no stage of its run says that it made it")
+        raise ManifestError(f"{image.name} cannot have a manifest: no stage of its run says that it made it")
     again = [one.id for one in rows if one.id > made[-1] and BY_NAME[one.stage] in _BEFORE]
     current = [one for one in rows if not again or one.id < again[0]]
     return list(runs.current_tries(current).values())

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ci_pipeline.errors import DeliveryError
+from ci_pipeline.errors import ManifestError
 from ci_pipeline.executors.report import open_regular_file
 
 # A manifest has some hundred bytes for each package, file and stage.
@@ -30,13 +30,13 @@ def content_of(path: Path) -> bytes:
     """Return what is in a small file.
 
     Raises:
-        DeliveryError: it is larger than any of ours.
+        ManifestError: it is larger than any of ours.
         OSError: it cannot be read.
     """
     with open_regular_file(path) as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise DeliveryError(f"{path.name} is too large to be one of this pipeline's")
+        raise ManifestError(f"{path.name} is too large to be one of this pipeline's")
     return content
 
 

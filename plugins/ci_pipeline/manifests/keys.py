@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from ci_pipeline.errors import DeliveryError
+from ci_pipeline.errors import ManifestError
 from ci_pipeline.sections import Provenance
 
 _VARIABLE = "CI_PIPELINE_PROVENANCE__PASSPHRASE"
@@ -18,7 +18,7 @@ def signer(configured: Provenance) -> CryptoSigner | None:
     """Return what signs, None when no key is configured.
 
     Raises:
-        DeliveryError: the key cannot be used; nothing of it, nor of its passphrase, is in the sentence.
+        ManifestError: the key cannot be used; nothing of it, nor of its passphrase, is in the sentence.
     """
     if not configured.key:
         return None
@@ -26,7 +26,7 @@ def signer(configured: Provenance) -> CryptoSigner | None:
     try:
         return CryptoSigner(private)
     except ValueError as error:
-        raise DeliveryError(
+        raise ManifestError(
             f"provenance.key {configured.key} is of a kind that cannot sign here; use {_KINDS}"
         ) from error
 
@@ -35,14 +35,14 @@ def public_key(path: Path) -> SSlibKey:
     """Return the public key in a file.
 
     Raises:
-        DeliveryError: there is none in it.
+        ManifestError: there is none in it.
     """
     try:
         return SSlibKey.from_crypto(load_pem_public_key(path.read_bytes()))
     except OSError as error:
-        raise DeliveryError(f"the public key {path} cannot be read: {error.strerror}") from error
+        raise ManifestError(f"the public key {path} cannot be read: {error.strerror}") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise DeliveryError(
+        raise ManifestError(
             f"{path} is no public key in PEM form ({_KINDS}); make one: openssl pkey -pubout"
         ) from error
 
@@ -51,12 +51,12 @@ def _private(path: str, passphrase: str) -> PrivateKeyTypes:
     try:
         pem = Path(path).read_bytes()
     except OSError as error:
-        raise DeliveryError(f"provenance.key {path} cannot be read: {error.strerror}") from error
+        raise ManifestError(f"provenance.key {path} cannot be read: {error.strerror}") from error
     try:
         return load_pem_private_key(pem, passphrase.encode() or None)
     except TypeError as error:
         wrong = "has no passphrase, so unset" if passphrase else "needs its passphrase: set"
-        raise DeliveryError(f"provenance.key {path} {wrong} {_VARIABLE}") from error
+        raise ManifestError(f"provenance.key {path} {wrong} {_VARIABLE}") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         hint = f"or {_VARIABLE} is wrong" if passphrase else "or it is damaged"
-        raise DeliveryError(f"provenance.key {path} is no private key in PEM form, {hint}") from error
+        raise ManifestError(f"provenance.key {path} is no private key in PEM form, {hint}") from error

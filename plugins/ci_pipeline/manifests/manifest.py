@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from ci_pipeline.errors import DeliveryError
+from ci_pipeline.errors import ManifestError
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = ".manifest.json"
@@ -137,12 +137,12 @@ def read(raw: bytes, name: str) -> Manifest:
     """Return the manifest that the bytes of a file are.
 
     Raises:
-        DeliveryError: they are none that this release can read.
+        ManifestError: they are none that this release can read.
     """
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
-        raise DeliveryError(f"{name} is no manifest of this pipeline: {told(error)}") from error
+        raise ManifestError(f"{name} is no manifest of this pipeline: {told(error)}") from error
 
 
 def told(error: ValidationError) -> str:

@@ -13,7 +13,7 @@ from securesystemslib.exceptions import Error as SecureSystemsError
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, Key, Signature
 
-from ci_pipeline.errors import DeliveryError
+from ci_pipeline.errors import ManifestError
 from ci_pipeline.manifests.manifest import Manifest, manifest_of, told
 
 BUILD_TYPE: Final = "https://github.com/CentOS-PaaS-SIG/ci-pipeline/blob/master/docs/images.md#build-type-1"
@@ -74,17 +74,17 @@ def opened(raw: bytes, name: str) -> tuple[Envelope, Statement]:
     """Return the envelope and the statement of a file. Nothing of it is proven yet.
 
     Raises:
-        DeliveryError: it is no such file.
+        ManifestError: it is no such file.
     """
     try:
         envelope = Envelope.from_dict(json.loads(raw))
         if envelope.payload_type != PAYLOAD_TYPE:
-            raise DeliveryError(f"{name} holds {envelope.payload_type[:80]!r} and no in-toto statement")
+            raise ManifestError(f"{name} holds {envelope.payload_type[:80]!r} and no in-toto statement")
         return envelope, Statement.model_validate_json(envelope.payload)
     except ValidationError as error:
-        raise DeliveryError(f"{name} is no provenance: {told(error)}") from error
+        raise ManifestError(f"{name} is no provenance: {told(error)}") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, SecureSystemsError) as error:
-        raise DeliveryError(f"{name} is no envelope of a signed statement") from error
+        raise ManifestError(f"{name} is no envelope of a signed statement") from error
 
 
 def is_signed_by(envelope: Envelope, key: Key) -> bool:

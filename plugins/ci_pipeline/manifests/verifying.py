@@ -10,7 +10,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Key
 
 from ci_pipeline import store
-from ci_pipeline.errors import DeliveryError
+from ci_pipeline.errors import ManifestError
 from ci_pipeline.manifests import contents, files, keys, provenance
 from ci_pipeline.manifests.manifest import Manifest, ManifestFile, manifest_of, provenance_of, read
 from ci_pipeline.manifests.writing import folder_of
@@ -46,7 +46,7 @@ def verify_file(path: Path, *, key: Path | None = None) -> Verified:
         key: file of the public key that has to have signed it; None: the signature is not looked at.
 
     Raises:
-        DeliveryError: the key cannot be read.
+        ManifestError: the key cannot be read.
     """
     check = _Check(path.resolve(), keys.public_key(key) if key else None)
     check.run({})
@@ -63,7 +63,7 @@ def verify_kept(settings: Settings, name: str, *, key: Path | None = None) -> Ve
 
     Raises:
         StoreError: there is no such image.
-        DeliveryError: a key cannot be read.
+        ManifestError: a key cannot be read.
     """
     with store.session() as session:
         image = images.find(session, name)
@@ -113,7 +113,7 @@ class _Check:
         self._provenance(digests)
         try:
             manifest = read(raw, manifest_of(self.image.name))
-        except DeliveryError as error:
+        except ManifestError as error:
             self.problems.append(str(error))
             return
         self._image(manifest, sha256)
@@ -124,7 +124,7 @@ class _Check:
             return files.content_of(self.image.with_name(name))
         except FileNotFoundError:
             self.problems.append(f"there is no {name} beside the image: {otherwise}")
-        except (OSError, DeliveryError) as error:
+        except (OSError, ManifestError) as error:
             self.problems.append(_sentence(error, name))
         return None
 
@@ -173,7 +173,7 @@ class _Check:
         if raw is not None:
             try:
                 self._signature(name, *provenance.opened(raw, name), digests)
-            except DeliveryError as error:
+            except ManifestError as error:
                 self.problems.append(str(error))
 
     def _signature(self, name: str, envelope: Envelope, told: provenance.Statement, digests: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from ci_pipeline import store
-from ci_pipeline.errors import DeliveryError
+from ci_pipeline.errors import ManifestError
 from ci_pipeline.manifests import contents, files, keys, provenance
 from ci_pipeline.manifests.manifest import beside, manifest_of, provenance_of
 from ci_pipeline.settings import Settings
@@ -47,7 +47,7 @@ def _deliver_or_leave(settings: Settings, row: int) -> tuple[str, str] | None:
     try:
         with store.session() as session:
             return _deliver(session, settings, row)
-    except DeliveryError as error:
+    except ManifestError as error:
         log.warning("an image is not delivered yet: %s", error)
     except OSError as error:
         log.warning("an image is not delivered yet: %s: %s", error.strerror or error, error.filename)
@@ -64,7 +64,7 @@ def _deliver(session: Session, settings: Settings, row: int) -> tuple[str, str] 
     if row not in images.stale(session):
         return None
     if not _NAME.fullmatch(found.name):
-        raise DeliveryError(f"{found.name[:80]!r} is not the name of an image's file")
+        raise ManifestError(f"{found.name[:80]!r} is not the name of an image's file")
     if found.validated_at is None:
         _withdraw(settings, found)
         return run.run_id, f"{found.name} is not validated any more: its manifest is withdrawn"
@@ -96,10 +96,10 @@ def _write(session: Session, settings: Settings, image: Image) -> None:
 
 
 def _check(path: Path, image: Image) -> None:
-    """Raise DeliveryError unless the image is the file that was tested."""
+    """Raise ManifestError unless the image is the file that was tested."""
     try:
         same = path.stat().st_size == image.size and files.digest_of(path) == image.sha256
     except FileNotFoundError as error:
-        raise DeliveryError(f"{path} is not there any more; clear generate_image to make it again") from error
+        raise ManifestError(f"{path} is not there any more; clear generate_image to make it again") from error
     if not same:
-        raise DeliveryError(f"{path} is not the file that was tested; clear generate_image to make it again")
+        raise ManifestError(f"{path} is not the file that was tested; clear generate_image to make it again")

@@ -23,7 +23,7 @@ from ci_pipeline.sinks.http import HttpReceiver
 from ci_pipeline.sinks.parcel import Parcel
 from ci_pipeline.sinks.resultsdb import ResultsDb
 from ci_pipeline.store import deliveries
-from ci_pipeline.store.tables import Delivery
+from ci_pipeline.store.downstream_tables import Delivery
 
 LONGEST_WAIT: Final = timedelta(minutes=10)
 _FIRST_WAIT: Final = timedelta(seconds=10)

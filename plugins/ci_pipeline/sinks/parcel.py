@@ -13,7 +13,8 @@ from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import COMPLETE, STEPS
 from ci_pipeline.store import deliveries, runs
-from ci_pipeline.store.tables import Delivery, StageResult
+from ci_pipeline.store.downstream_tables import Delivery
+from ci_pipeline.store.tables import StageResult
 
 _SUBJECT: Final = ("nvr", "original_spec_nvr", "compose_rev")
 

@@ -12,7 +12,8 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.sink_sections import SinkSettings
 from ci_pipeline.stages import COMPLETE, STEPS
 from ci_pipeline.store import deliveries, outbox, runs
-from ci_pipeline.store.tables import Delivery, Run, StageResult
+from ci_pipeline.store.downstream_tables import Delivery
+from ci_pipeline.store.tables import Run, StageResult
 
 
 def recall(settings: Settings, name: str, since: datetime) -> int:

@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ci_pipeline.store import database
-from ci_pipeline.store.tables import Delivery, Run, StageResult
+from ci_pipeline.store.downstream_tables import Delivery
+from ci_pipeline.store.tables import Run, StageResult
 
 IS_PENDING: Final = Delivery.delivered_at.is_(None) & Delivery.parked_at.is_(None)
 IS_PARKED: Final = Delivery.parked_at.is_not(None) & Delivery.delivered_at.is_(None)

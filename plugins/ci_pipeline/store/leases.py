@@ -12,7 +12,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from ci_pipeline.sections import Conformance
+from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.store.tables import Lease, Run
 
 _CLUSTER: Final = "cluster"
