@@ -72,6 +72,9 @@ def test_what_is_not_there_is_said(client: TestClient, told: Run, path: str, sen
         ("branch=rawhide", []),
         ("since=2020-01-01T00:00:00Z&stage=build_package", ["1/build_package"]),
         ("until=2020-01-01T00:00:00%2B01:00", []),
+        ("until=2020-01-01T00:00:00-23:59", []),
+        ("until=0001-01-01T00:00:00Z", []),
+        ("since=9999-12-31T23:59:59.999999Z", []),
     ],
 )
 def test_results_are_found_by_every_filter(client: TestClient, told: Run, query: str, ids: list[str]) -> None:

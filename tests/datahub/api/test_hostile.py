@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 import schemathesis
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -31,9 +30,10 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_made_up_requests_are_answered_as_described(app: FastAPI, told: Run, mode: GenerationMode) -> None:
+def test_made_up_requests_are_answered_as_described(login: Login, told: Run, mode: GenerationMode) -> None:
     """Right ones, and wrong ones: never a 500, and nothing that the description does not have."""
-    described = schemathesis.openapi.from_asgi(f"{API}/openapi.json", app)
+    # Not mounted: a path with dots may lead out of where it is, and whoever is there answers in their own way.
+    described = schemathesis.openapi.from_asgi("/api/v1/openapi.json", create_app(login))
     operations = [found.ok() for found in described.get_all_operations()]
     cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for operation in operations))
 
@@ -95,6 +95,8 @@ def test_the_words_of_the_pipeline_are_those_of_the_description(login: Login) ->
         ("since=2026-01-31T12:00:00+01:00", "a + has to be sent as %2B"),
         ("until=yesterday", "until: give a time"),
         ("until=1767225600", "until: give a time"),
+        ("until=0001-01-01T00:00:00%2B23:59", "until: give a time"),
+        ("since=9999-12-31T23:59:59-23:59", "since: give a time"),
         ("limit=0", "limit: "),
         ("limit=501", "limit: "),
         ("limit=1e3", "limit: "),

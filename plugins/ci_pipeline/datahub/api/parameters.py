@@ -1,7 +1,7 @@
 """The query parameters: each is validated, and none is passed over."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from fastapi import HTTPException, Request, status
@@ -19,13 +19,15 @@ _MOMENT: Final = "give a time with its zone in ISO 8601, as 2026-01-31T12:00:00Z
 
 
 def _moment(told: object) -> datetime:
+    """Read a time with its zone, as UTC: PostgreSQL knows fewer zones than Python."""
     try:
         moment = datetime.fromisoformat(str(told))
-    except ValueError as error:
+        known = moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError) as error:
         raise ValueError(_MOMENT) from error
-    if moment.tzinfo is None:
+    if known is None:
         raise ValueError(_MOMENT)
-    return moment
+    return known
 
 
 def _stage(told: str) -> str:
