@@ -1,4 +1,4 @@
-"""Logs over HTTP: only logs, only of the DAG that was asked for, only from our folders, only as text."""
+"""Logs and reports over HTTP: only those, only of the DAG that was asked for, only from our folders, only as text."""
 
 import asyncio
 import os
@@ -85,7 +85,16 @@ def test_a_log_of_another_dag_is_not_there(current: Settings, folder: Path) -> N
     assert answer(reported(current, folder / "build.log"), dag="ci-pipeline-rawhide").status_code == 404
 
 
-@pytest.mark.parametrize("kind", ["report", "rpm"])
+@pytest.mark.parametrize("kind", ["junit", "report"])
+def test_what_tests_report_is_sent_as_text(current: Settings, folder: Path, kind: str) -> None:
+    """As a log is: no browser takes it for anything else."""
+    (folder / "junit.xml").write_text("<testsuite/>")
+    sent = answer(reported(current, folder / "junit.xml", kind))
+
+    assert (sent.text, sent.headers["content-type"]) == ("<testsuite/>", "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize("kind", ["srpm", "rpm", "image"])
 def test_what_is_no_log_is_not_there(current: Settings, folder: Path, kind: str) -> None:
     """The rest has its place among the artifacts."""
     (folder / "file").write_text("x")

@@ -1,5 +1,6 @@
 """Where a person finds what a run made: the addresses that messages, pages and links show."""
 
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +17,8 @@ from ci_pipeline.store.tables import Artifact, Image, Run, StageResult
 # Below Airflow's own address, served by our plugin.
 CHANGE_PAGE: Final = "/ci-pipeline/change/{run_id}"
 LOG_FILES: Final = "/ci-pipeline-logs"
+# Kinds of files that are served there.
+TEXTS: Final = ("log", "junit", "report")
 
 LOG: Final = "Log file"
 PACKAGES: Final = "Package repository"
@@ -67,6 +70,21 @@ def log_of(settings: Settings, run: Run, result: StageResult) -> str:
     """Return the whole address of the log of a try's main tool; "" if it left none, or none is kept."""
     log = _main_log(run, result)
     return f"{settings.airflow.url}{_log_path(run, log)}" if log else ""
+
+
+def file_of(settings: Settings, run: Run, made: Artifact) -> str:
+    """Return the whole address of a file that a run made: among the artifacts, or below Airflow; "" if it has none."""
+    published = _published(settings, Path(made.path))
+    if published or made.kind not in TEXTS or run.pruned_at is not None:
+        return published
+    return f"{settings.airflow.url}{_log_path(run, made)}"
+
+
+def _published(settings: Settings, path: Path) -> str:
+    base, folder = settings.artifacts.url, settings.artifacts.folder
+    if ".." in path.parts or not path.is_relative_to(folder) or not base.startswith(("http://", "https://")):
+        return ""
+    return f"{base.rstrip('/')}/{quote(str(path.relative_to(folder)))}"
 
 
 def _made(session: Session, settings: Settings, run: Run) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Stores what happens in a run as fedora-ci messages, too, where `contracts.fedora_ci` asks for them."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,7 +11,6 @@ from ci_pipeline import addresses
 from ci_pipeline.bus import fedora_ci, fedora_ci_bodies
 from ci_pipeline.bus.fedora_ci import ARTIFACT
 from ci_pipeline.bus.fedora_ci_bodies import Contact, Moment, StageFacts
-from ci_pipeline.datahub.model import url_of
 from ci_pipeline.datahub.queries import test_counts
 from ci_pipeline.errors import MessageError
 from ci_pipeline.happening import Happening
@@ -91,8 +91,7 @@ def _moment(happening: Happening) -> Moment:
 
 
 def _of_result(session: Session, settings: Settings, result: StageResult) -> dict[str, Any]:
-    reports = [one for one in result.artifacts if one.kind == "junit"]
-    others = [one for one in result.artifacts if one.kind != "junit"]
+    served = {one: addresses.file_of(settings, result.run, one) for one in result.artifacts}
     return {
         "log_url": addresses.log_of(settings, result.run, result),
         "started_at": result.started_at,
@@ -100,14 +99,14 @@ def _of_result(session: Session, settings: Settings, result: StageResult) -> dic
         "status": Status(result.status) if result.status else None,
         "fault": Fault(result.fault),
         "reason": result.reason,
-        "xunit_urls": _served(settings, [one.path for one in reports]),
-        "output_urls": _served(settings, [one.path for one in others]),
+        "xunit_urls": _some(url for one, url in served.items() if one.kind == "junit"),
+        "output_urls": _some(url for one, url in served.items() if one.kind != "junit"),
         "tests": {TestOutcome(name): count for name, count in test_counts(session, [result.id])[result.id].items()},
     }
 
 
-def _served(settings: Settings, paths: list[str]) -> tuple[str, ...]:
-    return tuple(filter(None, (url_of(path, settings) for path in paths)))[:_MOST_ADDRESSES]
+def _some(urls: Iterable[str]) -> tuple[str, ...]:
+    return tuple(filter(None, urls))[:_MOST_ADDRESSES]
 
 
 def _issuer(session: Session, run: Run) -> str:

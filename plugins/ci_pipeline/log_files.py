@@ -1,6 +1,6 @@
-"""The logs that stages keep, over HTTP: for links in the Airflow UI. Who may read them is the caller's to say.
+"""The logs and reports that stages keep, over HTTP: for links in the Airflow UI. Who may read is the caller's to say.
 
-A log holds what a package says. It is sent as text and never as anything a browser would run.
+They hold what a package says, and are sent as text, never as anything a browser would run.
 """
 
 import os
@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
 from ci_pipeline import settings, store
+from ci_pipeline.addresses import TEXTS
 from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.executors.report import open_regular_file
 from ci_pipeline.store.tables import Artifact, Run, StageResult
@@ -27,7 +28,7 @@ _HEADERS: Final = {
 
 
 def app(may_read: Callable[..., Any]) -> FastAPI:
-    """Return the application: `/<dag_id>/<id of a log>`.
+    """Return the application: `/<dag_id>/<id of a file>`.
 
     Args:
         may_read: a FastAPI dependency that raises unless the caller may read the logs of the DAG `dag_id`.
@@ -52,7 +53,7 @@ def _path_of(dag_id: str, artifact_id: int) -> Path:
     """Return where a log of a DAG's run is. Raises FileNotFoundError."""
     with store.session() as session:
         log = select(Artifact.path).join(StageResult, StageResult.id == Artifact.stage_result_id)
-        log = log.join(Run, Run.id == StageResult.run_id).where(Run.dag_id == dag_id, Artifact.kind == "log")
+        log = log.join(Run, Run.id == StageResult.run_id).where(Run.dag_id == dag_id, Artifact.kind.in_(TEXTS))
         path = session.scalar(log.where(Artifact.id == artifact_id))
     if path is None:
         raise FileNotFoundError

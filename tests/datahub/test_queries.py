@@ -151,7 +151,7 @@ def test_a_result_stays_about_what_it_was_about(current: Settings) -> None:
 
 
 def test_tests_are_counted_and_artifacts_have_addresses(current: Settings) -> None:
-    """A file that is served nowhere has none."""
+    """Those that are published, and logs, behind Airflow's login; a package that is published nowhere has none."""
     served = current.artifacts.folder / "fedora-atomic/f26/repo/builds/x y/greeter.rpm"
     report = Report(
         status=Status.UNSTABLE,
@@ -163,6 +163,7 @@ def test_tests_are_counted_and_artifacts_have_addresses(current: Settings) -> No
         artifacts=[
             ReportedArtifact(name="greeter.rpm", path=str(served), kind="rpm", sha256="0" * 64, size=7),
             ReportedArtifact(name="build.log", path="/elsewhere/build.log", kind="log", sha256="0" * 64, size=7),
+            ReportedArtifact(name="a.src.rpm", path="/elsewhere/a.src.rpm", kind="srpm", sha256="0" * 64, size=7),
         ],
     )
     run = new_run()
@@ -175,7 +176,8 @@ def test_tests_are_counted_and_artifacts_have_addresses(current: Settings) -> No
 
     assert result.counts == {"passed": 2, "failed": 1}
     url = f"{current.artifacts.url}/fedora-atomic/f26/repo/builds/x%20y/greeter.rpm"
-    assert [one.url for one in result.artifacts] == [url, ""]
+    log = f"{current.airflow.url}/ci-pipeline-logs/ci-pipeline-f26/2"
+    assert [one.url for one in result.artifacts] == [url, log, ""]
 
 
 def test_skipped_stages_are_results_too(current: Settings) -> None:

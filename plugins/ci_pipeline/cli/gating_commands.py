@@ -1,10 +1,12 @@
 """`decide`, `waive` and `waivers`: may it pass a gate, and who says that a test need not have passed."""
 
 import getpass
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
+from rich.table import Table
 
 from ci_pipeline import publishing, settings, store
 from ci_pipeline.cli.options import AsJson, Limit
@@ -111,7 +113,13 @@ def list_waivers(
         found, _ = waivers.page(session, Filter(subject_identifier=identifier, obsolete=everything), limit=limit)
     if as_json:
         print_json(found)
-        return
+    elif found:
+        show(_table(found))
+    else:
+        say("no waivers")
+
+
+def _table(found: Iterable[waivers.Waiver]) -> Table:
     rows = [
         (
             local_time(one.timestamp),
@@ -123,7 +131,7 @@ def list_waivers(
         )
         for one in found
     ]
-    show(table("", ("when", "waived", "subject", "testcase", "who", "why"), rows))
+    return table("", ("when", "waived", "subject", "testcase", "who", "why"), rows)
 
 
 def _who(as_name: str | None) -> str:

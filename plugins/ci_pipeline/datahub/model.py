@@ -4,9 +4,7 @@ Ids are made of what they name and stay: a run is `f26/464`, a result of it `f26
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -61,14 +59,14 @@ class Artifact(_Shown):
     name: str
     kind: str = Field(description="srpm, rpm, image, log, junit or report")
     path: str = Field(description="where it is on the pipeline's machine")
-    url: str = Field(description='where it is served; "" when it is nowhere')
+    url: str = Field(description='where it is served, logs and reports behind Airflow\'s login; "" when it is nowhere')
     sha256: str = Field(description="in hex")
     size: int = Field(description="bytes")
 
     @classmethod
-    def of(cls, row: stored.Artifact, settings: Settings) -> Self:
-        """Read a row."""
-        url = url_of(row.path, settings)
+    def of(cls, row: stored.Artifact, run: stored.Run, settings: Settings) -> Self:
+        """Read a row, of a run."""
+        url = addresses.file_of(settings, run, row)
         return cls(name=row.name, kind=row.kind, path=row.path, url=url, sha256=row.sha256, size=row.size)
 
 
@@ -113,7 +111,7 @@ class Result(_Shown):
             "seconds": round((end - row.started_at).total_seconds(), 3),
             "tool_seconds": row.tool_seconds,
             "outputs": row.outputs,
-            "artifacts": tuple(Artifact.of(one, settings) for one in row.artifacts),
+            "artifacts": tuple(Artifact.of(one, run, settings) for one in row.artifacts),
         }
 
 
@@ -232,14 +230,3 @@ class Image(_Shown):
 def id_of(run: stored.Run) -> str:
     """Return the id of a run: `f26/464`."""
     return f"{run.branch}/{run.number}"
-
-
-def url_of(path: str, settings: Settings) -> str:
-    """Return the public address of a file below `artifacts.folder`, or "" when it is elsewhere."""
-    base = settings.artifacts.url
-    if ".." in Path(path).parts or not base.startswith(("http://", "https://")):
-        return ""
-    try:
-        return f"{base.rstrip('/')}/{quote(str(Path(path).relative_to(settings.artifacts.folder)))}"
-    except ValueError:
-        return ""

@@ -4,10 +4,10 @@ Nothing here knows how things are shown; that is `report.py`.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 
@@ -158,8 +158,13 @@ def _told(run_id: str) -> tuple[Told, ...]:
         with store.session() as session:
             rows = outbox.messages(session, run=runs.get(session, run_id).id)
         if all(_is_settled(row) for row in rows) or time.monotonic() > deadline:
-            return tuple(Told(row.topic, str(row.body.get("status", "")), row.published_at is not None) for row in rows)
+            return tuple(Told(row.topic, _says(row.body), row.published_at is not None) for row in rows)
         time.sleep(POLL_SECONDS)
+
+
+def _says(body: Mapping[str, Any]) -> str:
+    """Return the status a message says, or the result of the test it is about."""
+    return str(body.get("status") or body.get("test", {}).get("result", ""))
 
 
 def _is_settled(row: Outbox) -> bool:

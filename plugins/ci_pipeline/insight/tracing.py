@@ -78,7 +78,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         messages=messages,
         tries=tries,
         tests=_tests(session, run, current),
-        files=_files(session, current, settings),
+        files=_files(session, run, current, settings),
         said=_said(session, Outbox.run_id == run.id),
         gating=gates.read(session, settings, run, nvr),
     )
@@ -138,11 +138,11 @@ def _test(row: TestResult, stage: str, rates: flakes.Rates) -> Test:
     return Test(stage=stage, **dict(model.Test.of(row, rates.get((stage, row.name)))))
 
 
-def _files(session: Session, tries: Sequence[Try], settings: Settings) -> tuple[File, ...]:
+def _files(session: Session, run: Run, tries: Sequence[Try], settings: Settings) -> tuple[File, ...]:
     stages = {one.id: one.stage for one in tries}
     query = select(Artifact).where(Artifact.stage_result_id.in_(stages)).order_by(Artifact.id).limit(MOST_FILES)
     return tuple(
-        File(stage=stages[row.stage_result_id], **dict(model.Artifact.of(row, settings)))
+        File(stage=stages[row.stage_result_id], **dict(model.Artifact.of(row, run, settings)))
         for row in session.scalars(query)
     )
 
