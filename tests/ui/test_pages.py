@@ -250,7 +250,7 @@ def test_a_change_shows_tries_tests_files_and_messages(client: TestClient, curre
     assert "101 more are not listed" in shown
     assert f'href="{current.artifacts.url}/a%20b/greeter.rpm"' in shown
     assert f'href="{current.airflow.url}/ci-pipeline-logs/ci-pipeline-f26/' in shown
-    assert "build.log</a>" not in shown
+    assert "build.log</a>" in shown
     assert "ci.pipeline.package.running" in shown
     assert shown.count("waiting") >= 3
     assert all(f'id="{anchor}"' in shown for anchor in ("messages", "results", "tests", "files"))
