@@ -1,20 +1,33 @@
 """What is asked of PostgreSQL, and how it goes about it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from ci_pipeline import store
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import database
+from tests.database import empty
 
 # Of every row there are so many that reading all of them would be felt.
 LARGE = {"run", "inbound", "outbox", "stage_result", "test_result", "artifact", "image", "waiver"}
 
 Statement = tuple[str, Any]
+
+
+@contextmanager
+def filled_with(statements: Iterable[str], *, runs: int) -> Iterator[None]:
+    """Fill the database, which is empty again afterwards; `runs` is a parameter of the statements."""
+    with store.session() as session:
+        for statement in (*statements, "ANALYZE"):
+            session.execute(text(statement), {"runs": runs})
+    try:
+        yield
+    finally:
+        empty()
 
 
 @contextmanager

@@ -16,6 +16,11 @@ from ci_pipeline.store import database as ours
 from ci_pipeline.store.downstream_tables import Base
 
 _SCHEMA = "migrations"
+# With the columns the first schema had.
+A_RUN = (
+    "INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance)"
+    " VALUES (1, 'd', 'r', 1, 'rpms', 'mesa', 'x', 'f26', '')"
+)
 
 
 @pytest.fixture
@@ -56,10 +61,7 @@ def test_rows_from_before_retention_are_kept_and_count_as_not_pruned(url: str) -
     command.upgrade(config(url), "0001")
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance)"
-            " VALUES (1, 'd', 'r', 1, 'rpms', 'mesa', 'x', 'f26', '')"
-        )
+        connection.exec_driver_sql(A_RUN)
     store.migrate(url)
     command.downgrade(config(url), "0001")
     store.migrate(url)
@@ -101,10 +103,7 @@ def test_results_from_before_the_datahub_are_named_after_what_they_were_about(ur
     command.upgrade(config(url), "0006")
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance)"
-            " VALUES (1, 'd', 'r', 1, 'rpms', 'mesa', 'x', 'f26', '')"
-        )
+        connection.exec_driver_sql(A_RUN)
         connection.exec_driver_sql(
             "INSERT INTO stage_result (id, run_id, stage, try_number, outputs) VALUES"
             """ (1, 1, 'build_package', 1, '{"nvr": "n-1-1"}'),"""
@@ -125,10 +124,7 @@ def test_images_from_before_manifests_are_kept_and_get_one_when_validated(url: s
     command.upgrade(config(url), "0007")
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance)"
-            " VALUES (1, 'd', 'r', 1, 'rpms', 'mesa', 'x', 'f26', '')"
-        )
+        connection.exec_driver_sql(A_RUN)
         connection.exec_driver_sql(
             "INSERT INTO image (run_id, branch, name, compose_rev, version, sha256, size, validated_at, removed_at)"
             " VALUES (1, 'f26', 'a', '', '', '', 1, NULL, NULL), (1, 'f26', 'b', '', '', '', 1, now(), NULL),"

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
 
 from ci_pipeline import store
 from ci_pipeline.gating import deciding
@@ -12,8 +11,7 @@ from ci_pipeline.gating.deciding import Question
 from ci_pipeline.gating.decision import Subject
 from ci_pipeline.gating_sections import Policy
 from ci_pipeline.settings import Settings
-from tests.database import empty
-from tests.plans import Statement, listening, read_whole, steps_of
+from tests.plans import Statement, filled_with, listening, read_whole, steps_of
 
 RUNS = 100_000
 
@@ -95,12 +93,8 @@ PAGES = {
 @pytest.fixture(scope="module")
 def filled(servers: object) -> Iterator[None]:
     """A database of years."""
-    with store.session() as session:
-        for statement in FILL:
-            session.execute(text(statement), {"runs": RUNS})
-        session.execute(text("ANALYZE"))
-    yield
-    empty()
+    with filled_with(FILL, runs=RUNS):
+        yield
 
 
 @pytest.fixture

@@ -5,13 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
 
-from ci_pipeline import store
 from ci_pipeline.settings import Settings
-from tests.database import empty
 from tests.datahub.api.conftest import API
-from tests.plans import Statement, listening, read_whole, rows_read, steps_of
+from tests.plans import Statement, filled_with, listening, read_whole, rows_read, steps_of
 
 RUNS = 20_000
 # What a page of 50 may read of all tables: some rows per line, and what a filter of some hundred hits has to sort.
@@ -124,12 +121,8 @@ QUERIES = {
 @pytest.fixture(scope="module")
 def filled(servers: object) -> Iterator[None]:
     """A database of years."""
-    with store.session() as session:
-        for statement in FILL:
-            session.execute(text(statement), {"runs": RUNS})
-        session.execute(text("ANALYZE"))
-    yield
-    empty()
+    with filled_with(FILL, runs=RUNS):
+        yield
 
 
 @pytest.fixture
