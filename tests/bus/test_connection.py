@@ -40,7 +40,7 @@ def _instance(error: type[Exception]) -> Exception:
     for name in ("reason", "obj_type", "description", "message"):
         if isinstance(made, fedora.BaseException):
             setattr(made, name, "the library's words")
-    if isinstance(made, aiormq.exceptions.ManifestError):
+    if isinstance(made, aiormq.exceptions.DeliveryError):
         made.frame = Basic.Nack(1)
     return made
 

@@ -20,7 +20,7 @@ SCHEMES: Final = ("amqp", "amqps")
 FAILURES: Final = (*CONNECTION_EXCEPTIONS, fedora.BaseException)
 
 # Refusals of one message: publishing it again cannot help. Anything else is the broker's state: the message is kept.
-# (A nack, aio-pika's ManifestError, is a full queue or disk, and passes; PublishError is a message no queue takes.)
+# (A nack, aio-pika's DeliveryError, is a full queue or disk, and passes; PublishError is a message no queue takes.)
 REFUSALS: Final = (
     ChannelAccessRefused,
     PublishError,
