@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test kubernetes test-conformance chaos screenshots lint bench
+.PHONY: help setup demo demo-stop test kubernetes test-conformance chaos screenshots lint audit bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
@@ -44,6 +44,10 @@ lint: setup ## ruff, mypy, import-linter, yamllint, ansible-lint
 		echo "== $$check"; $(LINT) $(BIN)/$$check || status=1; \
 	done; \
 	exit $$status
+
+audit: setup ## ask osv.dev for known vulnerabilities of everything uv.lock pins
+	@UV_SYSTEM_CERTS="$${UV_SYSTEM_CERTS:-true}" .tools/bin/uv audit --frozen --preview-features audit-command || \
+	{ echo "something was found, or nothing could be asked: see above" >&2; exit 1; }
 
 bench: ## benchmarks
 	@echo "none yet"
