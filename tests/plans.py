@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 from ci_pipeline import store
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import database
-from tests.database import empty
+from tests.database import empty_large
 
 # Of every row there are so many that reading all of them would be felt.
 LARGE = {"run", "inbound", "outbox", "stage_result", "test_result", "artifact", "image", "waiver"}
@@ -27,7 +27,7 @@ def filled_with(statements: Iterable[str], *, runs: int) -> Iterator[None]:
     try:
         yield
     finally:
-        empty()
+        empty_large()
 
 
 @contextmanager
