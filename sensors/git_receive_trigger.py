@@ -127,7 +127,8 @@ def _received(batch: Batch) -> list[Received]:
 @asynccontextmanager
 async def _connected(bus: Bus) -> AsyncIterator[Consumer]:
     """Connect, however long the broker is away."""
-    consumer = Consumer(bus.url.get_secret_value(), bus.exchange, bus.queue, bus.bindings, bus.prefetch)
+    url = bus.url.get_secret_value()
+    consumer = Consumer(url, bus.exchange, bus.queue, bus.bindings, bus.prefetch, files=bus.files)
     async with AsyncExitStack() as stack:
         async for attempt in _patiently(BusUnreachable):
             with attempt:

@@ -162,6 +162,14 @@ def test_the_shipped_file_keeps_what_the_defaults_keep() -> None:
     assert settings.load().retention == sections.Retention()
 
 
+def test_certificates_are_looked_for_in_the_project(config: Path) -> None:
+    """Where a relative path is from; an absolute one stays."""
+    config.write_text("[bus]\nca='ca.pem'\ncertificate='/etc/pki/ours.pem'\n")
+    bus = settings.load().bus
+
+    assert (bus.ca, bus.certificate, bus.key) == (settings.project_folder() / "ca.pem", Path("/etc/pki/ours.pem"), None)
+
+
 def test_every_key_is_documented() -> None:
     """docs/settings.md names every section and key."""
     text = (settings.project_folder() / "docs" / "settings.md").read_text()
