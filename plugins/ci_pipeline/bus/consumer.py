@@ -37,13 +37,17 @@ _Inbox = asyncio.Queue[AbstractIncomingMessage | None]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as it came, not yet looked at."""
+    """One message as it came, not yet looked at.
+
+    `user_id` is the account that published it, as the broker has checked it; `""` if the publisher left it out.
+    """
 
     topic: str
     message_id: str
     headers: Mapping[str, Any]
     raw: bytes
     delivery_tag: int
+    user_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,4 +199,5 @@ def _delivery(message: AbstractIncomingMessage) -> Delivery:
         headers=message.headers,
         raw=message.body,
         delivery_tag=message.delivery_tag or 0,
+        user_id=message.user_id or "",
     )
