@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from ci_pipeline import catch_up, settings
+from ci_pipeline import catch_up, rules, settings
 from ci_pipeline.bus.consumer import Batch, Consumer
 from ci_pipeline.errors import BusUnreachable, CiPipelineError, DatabaseUnreachable
 from ci_pipeline.intake import Intake
@@ -62,7 +62,7 @@ class GitReceiveTrigger(BaseTrigger):
                 if batch.reconnected:
                     missed.connected(consumer.backlog)
                 if batch.deliveries:
-                    await _record(intake, batch)
+                    await _record(intake, batch, bus.senders)
                     await consumer.ack(batch)
                     messages += len(batch.deliveries)
                 missed.look_after(len(batch.deliveries))
@@ -113,21 +113,25 @@ class _Missed:
             log.warning("not looked at: %s", problem)
 
 
-async def _record(intake: Intake, batch: Batch) -> None:
+async def _record(intake: Intake, batch: Batch, senders: Sequence[str]) -> None:
     """Write a batch, however long the database is away: unacknowledged, its messages are safe with the broker."""
     async for attempt in _patiently(DatabaseUnreachable):
         with attempt:
-            await asyncio.to_thread(intake.record, _received(batch))
+            await asyncio.to_thread(intake.record, _received(batch, senders))
 
 
-def _received(batch: Batch) -> list[Received]:
-    return [Received(topic=one.topic, message_id=one.message_id, raw=one.raw) for one in batch.deliveries]
+def _received(batch: Batch, senders: Sequence[str]) -> list[Received]:
+    return [
+        Received(one.topic, one.message_id, one.raw, ignore_reason=rules.untrusted(one.user_id, senders))
+        for one in batch.deliveries
+    ]
 
 
 @asynccontextmanager
 async def _connected(bus: Bus) -> AsyncIterator[Consumer]:
     """Connect, however long the broker is away."""
-    consumer = Consumer(bus.url.get_secret_value(), bus.exchange, bus.queue, bus.bindings, bus.prefetch)
+    url = bus.url.get_secret_value()
+    consumer = Consumer(url, bus.exchange, bus.queue, bus.bindings, bus.prefetch, files=bus.files)
     async with AsyncExitStack() as stack:
         async for attempt in _patiently(BusUnreachable):
             with attempt:

@@ -1,5 +1,7 @@
 """The intake: firing what is queued, whatever Airflow says to a part of it."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -73,3 +75,20 @@ def test_a_bus_that_is_away_keeps_the_announcements(current: Settings, airflow: 
 
     assert waiting() == []
     assert pending == (1, 0)
+
+
+def test_a_certificate_that_is_not_there_keeps_the_announcements(
+    current: Settings, airflow: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it is while it is being renewed: the run starts, and what is wrong is said."""
+    url = type(current.bus.url)("amqps://127.0.0.1:9/")
+    bus = current.bus.model_copy(update={"url": url, "ca": Path("/gone.pem")})
+    taker = Intake(current.model_copy(update={"bus": bus}), trigger_run_id="x")
+    taker.record([pushed()])
+    taker.catch_up()
+    with store.session() as session:
+        pending = outbox.pending(session)
+
+    assert waiting() == []
+    assert pending == (1, 0)
+    assert "messages stay in the outbox: bus.ca /gone.pem cannot be read" in caplog.text

@@ -35,6 +35,23 @@ def test_a_push_that_is_none_is_ignored_whatever_it_is_of() -> None:
     assert rules.decide(change(), settings.load(), ignore_reason="a fork").reason == "a fork"
 
 
+@pytest.mark.parametrize(
+    ("sender", "senders", "reason"),
+    [
+        ("eve", ["git"], "its sender 'eve' is not trusted (bus.senders)"),
+        ("Git", ["git"], "its sender 'Git' is not trusted (bus.senders)"),
+        ("\x00\n" + "e" * 5000, ["git"], "its sender '\\x00\\n" + "e" * 98 + "' is not trusted (bus.senders)"),
+        ("", ["git"], "it does not say who sent it (user_id) (bus.senders)"),
+        ("git", ["git"], ""),
+        ("eve", [], ""),
+        ("", [], ""),
+    ],
+)
+def test_who_is_not_among_the_senders_is_not_trusted(sender: str, senders: list[str], reason: str) -> None:
+    """With its reason, in which nothing of the sender's can do harm; without a list everyone is trusted."""
+    assert rules.untrusted(sender, senders) == reason
+
+
 def test_a_watched_change_is_queued() -> None:
     """The package, its namespace and its branch are watched."""
     assert rules.decide(change(), settings.load()).state == "queued"

@@ -41,6 +41,7 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
     ("text", "sentence"),
     [
         ("[bus]\nqueu = 'x'", r"bus.queu: unknown key; allowed here: .*queue"),
+        ("[bus]\nsenders=['']", r"bus.senders.0: .*at least 1 character"),
         ("colour = 1", r"colour: unknown key; allowed here: .*branches"),
         ("[package.greeter]\ngate = true", r"package.greeter.gate: unknown key; allowed here: gating, install"),
         ("[branches.f26]\nrelease='26'\ndist='fc26'", r"branches.f26.dist: .*pattern"),
@@ -160,6 +161,14 @@ def test_only_the_pipelines_own_topics_are_published_unless_asked(config: Path) 
 def test_the_shipped_file_keeps_what_the_defaults_keep() -> None:
     """Its comments explain the defaults."""
     assert settings.load().retention == sections.Retention()
+
+
+def test_certificates_are_looked_for_in_the_project(config: Path) -> None:
+    """Where a relative path is from; an absolute one stays."""
+    config.write_text("[bus]\nca='ca.pem'\ncertificate='/etc/pki/ours.pem'\n")
+    bus = settings.load().bus
+
+    assert (bus.ca, bus.certificate, bus.key) == (settings.project_folder() / "ca.pem", Path("/etc/pki/ours.pem"), None)
 
 
 def test_every_key_is_documented() -> None:

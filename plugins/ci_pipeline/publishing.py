@@ -9,7 +9,7 @@ from fedora_messaging.message import Message
 
 from ci_pipeline.bus import fedora_ci, gating_schemas, schemas
 from ci_pipeline.bus.publisher import Publisher
-from ci_pipeline.errors import DatabaseUnreachable, PublishError
+from ci_pipeline.errors import DatabaseUnreachable, PublishError, SettingsError
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
@@ -35,7 +35,7 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
         DatabaseUnreachable: the outbox cannot be read now. A message that was being published may go out twice.
     """
     bus = settings.bus
-    with Publisher(bus.url.get_secret_value(), bus.exchange, timeout=bus.publish_timeout) as publisher:
+    with Publisher(bus.url.get_secret_value(), bus.exchange, bus.publish_timeout, files=bus.files) as publisher:
 
         def hand_over(row: Outbox) -> None:
             message = _message(row)
@@ -46,10 +46,13 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
 
 
 def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -> None:
-    """Publish pending messages; a bus or a database that is away is logged, for the outbox keeps them."""
+    """Publish pending messages; whatever keeps us from it is logged, for the outbox keeps them.
+
+    Also a setting that is wrong: no stage ends over a certificate that is being renewed.
+    """
     try:
         publish(settings, runs=runs)
-    except (PublishError, DatabaseUnreachable) as error:
+    except (PublishError, DatabaseUnreachable, SettingsError) as error:
         log.warning("messages stay in the outbox: %s", error)
 
 

@@ -1,6 +1,6 @@
 """The decisions of the pipeline, as pure functions: no database, no clock, no bus."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -22,6 +22,7 @@ from ci_pipeline.stages import (
 
 GenerateImage = Literal["when-due", "always", "never"]
 GENERATE_IMAGE: Final[TypeAdapter[GenerateImage]] = TypeAdapter(GenerateImage)
+_MAX_SENDER: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,19 @@ def decide(change: Change, settings: Settings, *, ignore_reason: str = "") -> De
     """
     reason = ignore_reason or _unwatched(change, settings)
     return Decision("ignored", reason) if reason else Decision("queued", "")
+
+
+def untrusted(sender: str, senders: Collection[str]) -> str:
+    """Return why a message is not taken up because of who sent it, or "" if it is.
+
+    Args:
+        sender: the account that published it, as the broker has checked it; "" if the message does not say.
+        senders: the accounts that are trusted; empty: all, and those who do not say, too.
+    """
+    if not senders or sender in senders:
+        return ""
+    who = f"its sender {sender[:_MAX_SENDER]!r} is not trusted" if sender else "it does not say who sent it (user_id)"
+    return f"{who} (bus.senders)"
 
 
 def _unwatched(change: Change, settings: Settings) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from ci_pipeline.bus import patterns
+from ci_pipeline.bus.tls import TlsFiles
 from ci_pipeline.change import Name, Namespace
 
 
@@ -65,15 +66,26 @@ class Bus(Section):
     """The message bus."""
 
     url: SecretStr = Field(SecretStr("amqp://127.0.0.1:5672/%2F"), description="AMQP URL of the broker")
+    ca: Path | None = Field(None, description="file with the CA certificates to trust; default: the public ones")
+    certificate: Path | None = Field(None, description="file with our certificate, which the broker may ask for")
+    key: Path | None = Field(None, description="file with its private key, without a passphrase")
     exchange: str = Field("amq.topic", description="topic exchange that carries what comes in and what goes out")
     queue: str = Field("ci-pipeline", description="our durable queue")
     bindings: list[BindingKey] = Field(
         ["*.*.*.git.receive", "#.pagure.git.receive", "#.forgejo.push"],
         description="topics the queue is bound to",
     )
+    senders: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        [], description="broker accounts whose messages are taken up, by the property user_id; empty: everyone's"
+    )
     topic_prefix: Topic = Field("org.centos.prod", description="topics we publish start with this")
     prefetch: int = Field(200, ge=1, le=5000, description="messages held unacknowledged at most")
     publish_timeout: float = Field(15, gt=0, description="seconds to wait for the broker's confirm")
+
+    @property
+    def files(self) -> TlsFiles:
+        """The certificates, as those take them who connect."""
+        return TlsFiles(self.ca, self.certificate, self.key)
 
 
 class Contact(Section):

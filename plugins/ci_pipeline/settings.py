@@ -7,6 +7,7 @@ wrong value is a SettingsError that names the key and what is allowed. docs/sett
 
 import os
 import tomllib
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
@@ -220,10 +221,12 @@ def secret(variable: str) -> SecretStr | None:
 
 
 def _absolute(settings: Settings) -> Settings:
-    """Resolve relative folders against the project, so that every component sees the same paths."""
+    """Resolve relative paths against the project, so that every component sees the same ones."""
     folder = project_folder() / settings.artifacts.folder
     artifacts = settings.artifacts.model_copy(update={"folder": folder})
-    return settings.model_copy(update={"artifacts": artifacts, "state": state_folder()})
+    paths = {name: path and project_folder() / path for name, path in asdict(settings.bus.files).items()}
+    bus = settings.bus.model_copy(update=paths)
+    return settings.model_copy(update={"artifacts": artifacts, "bus": bus, "state": state_folder()})
 
 
 def _explain(error: ValidationError, path: Path) -> str:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,15 +21,22 @@ import psutil
 START_SECONDS: Final = 60
 USER: Final = "ci"
 LIMITED: Final = "limited"  # may publish topics that start with `allowed.`, and configure nothing
+OTHER: Final = "other"  # may do everything, too
+FEDORA_VHOST: Final = "/public_pubsub"
 PASSWORD: Final = "for-tests"  # noqa: S105 - of a node that lives as long as the tests
 
 
 @dataclass
 class Broker:
-    """A node: two processes (port mapper and broker) and a folder."""
+    """A node: two processes (port mapper and broker) and a folder.
+
+    `tls` are lines of its configuration by which it speaks TLS, too, on `tls_port`.
+    """
 
     folder: Path
+    tls: Mapping[str, object] = field(default_factory=dict)
     port: int = 0
+    tls_port: int = 0
     _epmd: subprocess.Popen[bytes] | None = None
     _server: subprocess.Popen[bytes] | None = None
     _environment: dict[str, str] = field(default_factory=dict)
@@ -37,6 +45,10 @@ class Broker:
     def url(self) -> str:
         """The AMQP URL of the account that may do everything."""
         return self.url_of(USER)
+
+    def tls_url_of(self, account: str, vhost: str = "%2F", host: str = "127.0.0.1") -> str:
+        """Return the `amqps` URL of `user:password`, or of a user alone."""
+        return f"amqps://{account}@{host}:{self.tls_port}/{vhost}"
 
     def url_of(self, user: str, password: str = PASSWORD) -> str:
         """Return the AMQP URL of an account."""
@@ -79,17 +91,19 @@ class Broker:
         return pika.BlockingConnection(pika.URLParameters(self.url + "?connection_attempts=1&socket_timeout=5"))
 
     def _configure(self) -> None:
-        self.port, epmd, distribution = _free_ports(3)
+        self.port, self.tls_port, epmd, distribution = _free_ports(4)
         definitions = self.folder / "definitions.json"
         definitions.write_text(json.dumps(_definitions()))
         lines = {
             "listeners.tcp.default": f"127.0.0.1:{self.port}",
             "load_definitions": definitions,
             "log.console.level": "warning",
+            **({"listeners.ssl.default": f"127.0.0.1:{self.tls_port}", **self.tls} if self.tls else {}),
         }
         config = self.folder / "rabbitmq.conf"
         config.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
-        (self.folder / "enabled_plugins").write_text("[].\n")
+        plugins = "rabbitmq_auth_mechanism_ssl" if self.tls else ""
+        (self.folder / "enabled_plugins").write_text(f"[{plugins}].\n")
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -167,10 +181,12 @@ def _definitions() -> dict[str, object]:
     everything = {"vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
     topics = {"vhost": "/", "exchange": "amq.topic", "write": r"^allowed\.", "read": ".*"}
     return {
-        "vhosts": [{"name": "/"}],
-        "users": [{"name": name, "password_hash": _password_hash(), "tags": ""} for name in (USER, LIMITED)],
+        "vhosts": [{"name": "/"}, {"name": FEDORA_VHOST}],
+        "users": [{"name": name, "password_hash": _password_hash(), "tags": ""} for name in (USER, OTHER, LIMITED)],
         "permissions": [
             {"user": USER, **everything},
+            {"user": USER, **everything, "vhost": FEDORA_VHOST},
+            {"user": OTHER, **everything},
             {"user": LIMITED, **everything, "configure": "^$"},
         ],
         "topic_permissions": [{"user": LIMITED, **topics}],

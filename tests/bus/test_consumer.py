@@ -12,7 +12,7 @@ import pytest
 
 from ci_pipeline.bus.consumer import Batch, Consumer
 from ci_pipeline.errors import BusUnreachable
-from tests.bus.broker import Broker
+from tests.bus.broker import OTHER, USER, Broker
 
 TOPIC = "org.example.test.git.receive"
 
@@ -209,3 +209,31 @@ def test_a_deleted_queue_is_declared_again(broker: Broker, queue_name: str) -> N
         assert await _collect(consumer, 1) == [b"after"]
 
     _run(broker, queue_name, scenario)
+
+
+def test_who_sent_a_message_is_what_the_broker_has_checked(broker: Broker, queue_name: str) -> None:
+    """An account cannot pass as another one: the broker refuses the message. One that does not say so is nobody's."""
+
+    async def scenario(consumer: Consumer) -> None:
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="user_id property set to 'ci'"):
+            _send_as(broker, OTHER, USER)
+        _send_as(broker, OTHER, OTHER)
+        _send_as(broker, USER, USER)
+        _send_as(broker, USER, None)
+        seen: list[str] = []
+        async for batch in consumer.batches(max_wait=60):
+            seen += [delivery.user_id for delivery in batch.deliveries]
+            if len(seen) >= 3:
+                break
+
+        assert seen == [OTHER, USER, ""]
+
+    _run(broker, queue_name, scenario)
+
+
+def _send_as(broker: Broker, account: str, user_id: str | None) -> None:
+    parameters = pika.URLParameters(broker.url_of(account))
+    with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("amq.topic", TOPIC, b"{}", pika.BasicProperties(user_id=user_id))

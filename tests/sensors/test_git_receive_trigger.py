@@ -169,3 +169,53 @@ def test_the_sensor_holds_no_worker() -> None:
 
     assert deferred.value.trigger.trigger_run_id == "r"
     assert deferred.value.method_name == "rotate"
+
+
+def test_only_trusted_senders_are_taken_up(current: Settings, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another account sends is not even read, and nothing is said of it; nor is what does not say who sent it."""
+    user = pika.URLParameters(current.bus.url.get_secret_value()).credentials.username
+    send_as(current, user, pushed("greeter").raw)
+    send_as(current, None, pushed("greeter", rev="2" * 40).raw, b"not json")
+    monkeypatch.setenv("CI_PIPELINE_BUS__SENDERS", f'["somebody", "{user}"]')
+    asyncio.run(listen())
+    send_as(current, user, pushed("greeter", rev="3" * 40).raw)
+    monkeypatch.setenv("CI_PIPELINE_BUS__SENDERS", '["somebody"]')
+    asyncio.run(listen())
+    with store.session() as session:
+        rows = session.execute(select(Inbound.state, Inbound.repo, Inbound.reason).order_by(Inbound.id)).all()
+        said = session.scalars(select(Outbox.event)).all()
+    unsaid = "it does not say who sent it (user_id) (bus.senders)"
+
+    assert [tuple(row) for row in rows] == [
+        ("queued", "greeter", ""),
+        ("ignored", None, unsaid),
+        ("ignored", None, unsaid),
+        ("ignored", None, f"its sender '{user}' is not trusted (bus.senders)"),
+    ]
+    assert said == ["package.queued"]
+    assert left_in(current, queue) == 0
+
+
+def send_as(current: Settings, user: str | None, *bodies: bytes) -> None:
+    """Publish messages that say which account sends them."""
+    properties = pika.BasicProperties(user_id=user)
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(current.bus.url.get_secret_value()))) as bus:
+        channel = bus.channel()
+        channel.confirm_delivery()
+        for body in bodies:
+            channel.basic_publish("amq.topic", PUSHED, body, properties)
+
+
+def test_what_is_found_in_dist_git_needs_no_sender(
+    current: Settings, queue: str, distgit: DistGit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sent it: we asked."""
+    send(current, pushed("greeter", rev=distgit.commit("greeter", {"README": "1"})).raw)
+    asyncio.run(listen())
+    missed = distgit.commit("greeter", {"README": "2"})
+    monkeypatch.setenv("CI_PIPELINE_BUS__SENDERS", '["somebody"]')
+    asyncio.run(listen())
+    with store.session() as session:
+        rows = session.execute(select(Inbound.rev, Inbound.state, Inbound.topic).order_by(Inbound.id)).all()
+
+    assert [tuple(row) for row in rows[1:]] == [(missed, "queued", TOPIC)]

@@ -20,6 +20,7 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from ci_pipeline.bus.connection import FAILURES, connect, place, unreachable
+from ci_pipeline.bus.tls import TlsFiles
 from ci_pipeline.bus.topology import declare_on
 from ci_pipeline.errors import BusUnreachable
 from ci_pipeline.patience import say_why
@@ -27,6 +28,7 @@ from ci_pipeline.patience import say_why
 CONNECT_SECONDS: Final = 15.0
 CLOSE_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 10.0
+_NO_FILES: Final = TlsFiles()
 
 _log = logging.getLogger(__name__)
 # What the inbox holds: messages, and None once the connection is gone.
@@ -35,13 +37,17 @@ _Inbox = asyncio.Queue[AbstractIncomingMessage | None]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as it came, not yet looked at."""
+    """One message as it came, not yet looked at.
+
+    `user_id` is the account that published it, as the broker has checked it; `""` if the publisher left it out.
+    """
 
     topic: str
     message_id: str
     headers: Mapping[str, Any]
     raw: bytes
     delivery_tag: int
+    user_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +69,19 @@ class Consumer:
         backlog: number of messages that waited in the queue when this connection was made.
     """
 
-    def __init__(self, url: str, exchange: str, queue: str, bindings: Sequence[str], prefetch: int = 200) -> None:
+    def __init__(  # noqa: PLR0913 - where the broker is, what is declared there, and how much it may send
+        self,
+        url: str,
+        exchange: str,
+        queue: str,
+        bindings: Sequence[str],
+        prefetch: int = 200,
+        *,
+        files: TlsFiles = _NO_FILES,
+    ) -> None:
         """Take what `topology.declare` takes, and how many unacknowledged messages the broker may send."""
         self._url = url
+        self._files = files
         self._exchange = exchange
         self._queue = queue
         self._bindings = tuple(bindings)
@@ -79,7 +95,7 @@ class Consumer:
 
         Raises:
             BusUnreachable: the broker is away or refuses us: said at once at the start, waited for later on.
-            SettingsError: the URL is not an AMQP URL.
+            SettingsError: the URL is not an AMQP URL, or the certificates are not what it needs.
         """
         await self._open()
         return self
@@ -153,7 +169,7 @@ class Consumer:
 
     async def _consume(self) -> None:
         inbox: _Inbox = asyncio.Queue()  # a new one per connection: what waits in the old one comes again
-        self._connection = await connect(self._url, CONNECT_SECONDS)
+        self._connection = await connect(self._url, CONNECT_SECONDS, self._files)
         channel = await self._connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(lambda *_: inbox.put_nowait(None))
         underlay = await channel.get_underlay_channel()
@@ -183,4 +199,5 @@ def _delivery(message: AbstractIncomingMessage) -> Delivery:
         headers=message.headers,
         raw=message.body,
         delivery_tag=message.delivery_tag or 0,
+        user_id=message.user_id or "",
     )

@@ -18,8 +18,10 @@ from aio_pika.abc import AbstractConnection, AbstractExchange
 from fedora_messaging.message import Message, dumps
 
 from ci_pipeline.bus.connection import FAILURES, REFUSALS, connect, not_published
+from ci_pipeline.bus.tls import TlsFiles
 
 CLOSE_SECONDS: Final = 1.0
+_NO_FILES: Final = TlsFiles()
 
 
 class Publisher:
@@ -28,9 +30,13 @@ class Publisher:
     It connects with the first message and again after a loss, so it may be kept while there is something to publish.
     """
 
-    def __init__(self, url: str, exchange: str, timeout: float = 15) -> None:
-        """Take the AMQP URL, the exchange, and the seconds that connecting and publishing one message may take."""
+    def __init__(self, url: str, exchange: str, timeout: float = 15, *, files: TlsFiles = _NO_FILES) -> None:
+        """Take the AMQP URL, the exchange, the seconds that connecting and publishing one message may take.
+
+        And the certificates, for `amqps`.
+        """
         self._url = url
+        self._files = files
         self._exchange_name = exchange
         self._timeout = timeout
         self._runner = asyncio.Runner()
@@ -63,7 +69,7 @@ class Publisher:
         Raises:
             BusUnreachable: not known to be published; publish it again later. It may be published twice then.
             MessageRejected: its schema, its topic's permissions, or (`mandatory`) the lack of a queue forbid it.
-            SettingsError: the URL is not an AMQP URL.
+            SettingsError: the URL is not an AMQP URL, or the certificates are not what it needs.
         """
         try:
             self._runner.run(self._publish(message, mandatory=mandatory))
@@ -95,7 +101,7 @@ class Publisher:
         return True
 
     async def _connect(self) -> AbstractExchange:
-        self._connection = await connect(self._url, self._timeout)
+        self._connection = await connect(self._url, self._timeout, self._files)
         channel = await self._connection.channel(on_return_raises=True)
         self._exchange = await channel.get_exchange(self._exchange_name, ensure=False)
         return self._exchange

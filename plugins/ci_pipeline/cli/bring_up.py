@@ -42,4 +42,4 @@ def _one_at_a_time(branch: str) -> stack.Pool:
 def _declare(configured: Settings, variables: Mapping[str, str]) -> None:
     """Declare our queue before anything publishes: a message that no queue takes is gone."""
     bus = configured.bus
-    topology.declare(variables["CI_PIPELINE_BUS__URL"], bus.exchange, bus.queue, bus.bindings)
+    topology.declare(variables["CI_PIPELINE_BUS__URL"], bus.exchange, bus.queue, bus.bindings, files=bus.files)

@@ -45,7 +45,7 @@ def send(
     """
     message = sending.read(file, topic)
     bus = settings.load().bus
-    with Publisher(bus.url.get_secret_value(), bus.exchange, timeout=bus.publish_timeout) as publisher:
+    with Publisher(bus.url.get_secret_value(), bus.exchange, bus.publish_timeout, files=bus.files) as publisher:
         publisher.publish(message, mandatory=True)
     if as_json:
         print_json({"id": message.id, "topic": message.topic})

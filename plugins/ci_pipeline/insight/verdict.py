@@ -118,7 +118,7 @@ def of_message(number: int, state: str, reason: str) -> Verdict:
         return Verdict(state, "unclear", _ended(sentence), following)
     if state == "ignored":
         sentence = f"Not red: the message was ignored: {told}"
-        return Verdict(state, "", _ended(sentence), "Nothing: what is not watched gets no run.")
+        return Verdict(state, "", _ended(sentence), "Nothing: what is ignored gets no run.")
     sentence = f"Its run is not in the database any more; the message is {state}{f': {reason}' if reason else ''}"
     return Verdict(state, "unclear", _ended(sentence), "Nothing: trigger the branch's DAG to run it again.")
 

@@ -23,11 +23,15 @@ _LEDGER_LOCK = 0x6C656467
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it came off the bus."""
+    """A message as it came off the bus.
+
+    `ignore_reason` is why it is not even read, whatever it says; empty: it is.
+    """
 
     topic: str
     message_id: str
     raw: bytes
+    ignore_reason: str = ""
 
 
 def record(session: Session, messages: Iterable[Received], settings: Settings) -> list[Inbound]:
@@ -115,6 +119,9 @@ def _record_one(session: Session, message: Received, settings: Settings) -> Inbo
 
 
 def _read(session: Session, row: Inbound, message: Received, settings: Settings) -> None:
+    if message.ignore_reason:
+        row.state, row.reason = "ignored", message.ignore_reason
+        return
     try:
         push = inbound.read(message.topic, inbound.decode(message.raw), message_id=message.message_id)
     except ChangeError as error:
