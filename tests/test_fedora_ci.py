@@ -31,7 +31,7 @@ def both(current: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting
 def messages(run: Run, contract: str = outbox.FEDORA_CI) -> list[Outbox]:
     """Return the stored messages of a run in one contract."""
     with store.session() as session:
-        return [row for row in outbox.messages(session, run=run.id) if row.contract == contract]
+        return outbox.messages(session, run=run.id, contract=contract)
 
 
 def phases(run: Run) -> list[tuple[str, str, str]]:

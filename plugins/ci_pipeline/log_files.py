@@ -35,7 +35,7 @@ def app(may_read: Callable[..., Any]) -> FastAPI:
     """
     made = FastAPI(title="Logs of CI-Pipeline's stages", openapi_url=None, docs_url=None, redoc_url=None)
 
-    @made.get("/{dag_id}/{artifact_id}", dependencies=[Depends(may_read)])
+    @made.api_route("/{dag_id}/{artifact_id}", methods=["GET", "HEAD"], dependencies=[Depends(may_read)])
     def log_file(dag_id: str, artifact_id: int) -> StreamingResponse:
         try:
             path = _path_of(dag_id, artifact_id)

@@ -59,7 +59,7 @@ def announced_to_its_end(bus: Bus, run: Run, pipeline: Settings) -> list[str]:
     """Wait until all is over and well again; return the ids of what the run said, in order."""
 
     def ended(session: Session) -> list[str] | None:
-        rows = outbox.messages(session, run=run.id)
+        rows = outbox.messages(session, run=run.id, contract=outbox.OURS)
         done = rows[-1].event == "complete" and all(row.published_at for row in rows)
         return [str(row.id) for row in rows] if done else None
 

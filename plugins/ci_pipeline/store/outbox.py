@@ -68,10 +68,13 @@ def said(session: Session, run: int, event: str) -> int:
     return session.scalar(ours) or 0
 
 
-def messages(session: Session, *, run: int | None = None, limit: int = 10_000) -> list[Outbox]:
-    """Return stored messages, in the order they are said in."""
+def messages(
+    session: Session, *, run: int | None = None, contract: str | None = None, limit: int = 10_000
+) -> list[Outbox]:
+    """Return stored messages, of one run or of all, of one contract or of all, in the order they are said in."""
     query = select(Outbox).order_by(Outbox.sequence).limit(limit)
-    return list(session.scalars(query if run is None else query.where(Outbox.run_id == run)))
+    query = query if run is None else query.where(Outbox.run_id == run)
+    return list(session.scalars(query if contract is None else query.where(Outbox.contract == contract)))
 
 
 def publish_pending(publish: Callable[[Outbox], None], *, runs: Iterable[int] | None = None) -> int:
