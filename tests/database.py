@@ -1,20 +1,22 @@
 """The database of the tests."""
 
+from sqlalchemy import text
+
 from ci_pipeline import store
 from ci_pipeline.store.downstream_tables import Base
 
 _COUNT_FROM_1 = (
-    "SELECT setval(format('%%I.%%I', schemaname, sequencename)::regclass, 1, false) FROM pg_sequences"
+    "SELECT setval(CAST(format('%I.%I', schemaname, sequencename) AS regclass), 1, false) FROM pg_sequences"
     " WHERE schemaname = current_schema()"
 )
 
 
 def empty() -> None:
     """Empty every table and let ids count from 1 again. Of a few rows: of many, `empty_large` is quicker."""
-    tables = [table.name for table in reversed(Base.metadata.sorted_tables)]
     with store.session() as session:
-        session.connection().exec_driver_sql("; ".join(f'DELETE FROM "{table}"' for table in tables))
-        session.connection().exec_driver_sql(_COUNT_FROM_1, ())
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
+        session.execute(text(_COUNT_FROM_1))
 
 
 def empty_large() -> None:
