@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import pika
 import pytest
@@ -82,9 +83,9 @@ def _publish(url: str, files: TlsFiles) -> None:
         publisher.publish(_complete())
 
 
-def _first(url: str, files: TlsFiles) -> Batch:
+def _first(url: str, queue: str, files: TlsFiles) -> Batch:
     async def consume() -> Batch:
-        async with asyncio.timeout(60), Consumer(url, EXCHANGE, QUEUE, ["#"], files=files) as consumer:
+        async with asyncio.timeout(60), Consumer(url, EXCHANGE, queue, ["#"], files=files) as consumer:
             async for batch in consumer.batches():
                 await consumer.ack(batch)
                 return batch
@@ -250,10 +251,10 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(site: Site) -> N
 @pytest.mark.parametrize("account", [OURS, f"{USER}:", USER], ids=["password", "certificate", "certificate, no colon"])
 def test_what_is_published_over_tls_is_consumed_over_tls(site: Site, account: str) -> None:
     """By all who connect: topology, publisher, consumer."""
-    url = site.broker.tls_url_of(account)
-    topology.declare(url, EXCHANGE, QUEUE, ["#"], files=site.files)
+    url, queue = site.broker.tls_url_of(account), f"{QUEUE}-{uuid4()}"
+    topology.declare(url, EXCHANGE, queue, ["#"], files=site.files)
     _publish(url, site.files)
-    batch = _first(url, site.files)
+    batch = _first(url, queue, site.files)
 
     assert [one.topic for one in batch.deliveries] == [_complete().topic]
 
