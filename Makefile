@@ -21,7 +21,7 @@ demo-stop: ## stop everything the demo started
 test: setup ## lint and tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest --numprocesses=2 --dist=load || status=$$?; \
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder || status=$$?; \
 	exit $$status
 
 kubernetes: ## build Kubernetes' API server and its tests from Debian's sources, once: the demo's last stage runs on it

@@ -57,6 +57,10 @@ class Conformance:
         (self.folder / "go").touch()
 
 
+# They share a run that goes all the way through, twice at its end: one worker makes it, and it takes its time.
+pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(900)]
+
+
 @dataclass
 class Passed:
     """A run whose tests have passed, and what was seen of it then."""

@@ -90,6 +90,10 @@ PAGES = {
 }
 
 
+# One worker fills its database, and asks it everything.
+pytestmark = pytest.mark.xdist_group("scale of the pages")
+
+
 @pytest.fixture(scope="module")
 def filled(servers: object) -> Iterator[None]:
     """A database of years."""

@@ -118,6 +118,10 @@ QUERIES = {
 }
 
 
+# One worker fills its database, and asks it everything.
+pytestmark = pytest.mark.xdist_group("scale of the api")
+
+
 @pytest.fixture(scope="module")
 def filled(servers: object) -> Iterator[None]:
     """A database of years."""
