@@ -81,8 +81,9 @@ def passed(api: httpx.Client, distgit: DistGit, pipeline: Settings, bus: Bus) ->
     """
     with pytest.MonkeyPatch.context() as patch:
         point_to(pipeline, patch)
-        rev = distgit.commit("greeter", package("greeter", "1.0"), branch="rawhide")
-        conf = {"repo": "greeter", "rev": rev, "generate_image": "always", "conformance": "with-image"}
+        # Of a package that nobody else promotes on this branch: an older one than what is there fails its compose.
+        rev = distgit.commit("hostinfo", package("hostinfo", "1.0"), branch="rawhide")
+        conf = {"repo": "hostinfo", "rev": rev, "generate_image": "always", "conformance": "with-image"}
         api.post(f"/api/v2/dags/{DAG}/dagRuns", json={"logical_date": None, "conf": conf}).raise_for_status()
         bus.wait_for("image.test.conformance.running", rev)
         run = run_of(rev)
