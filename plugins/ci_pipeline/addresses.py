@@ -60,6 +60,16 @@ def artifacts_of(settings: Settings, branch: str) -> str:
     return f"{settings.artifacts.url}/fedora-atomic/{branch}"
 
 
+def compose_of(settings: Settings, branch: str) -> str:
+    """Return the address of a branch's OSTree repository."""
+    return f"{artifacts_of(settings, branch)}/ostree"
+
+
+def image_of(settings: Settings, branch: str, name: str) -> str:
+    """Return the address of an image; "" while it has no name."""
+    return f"{artifacts_of(settings, branch)}/images/{name}" if name else ""
+
+
 def packages_of(settings: Settings, run: Run) -> str:
     """Return the address of the repository of a run's packages: the newest build is never a side run's."""
     folder = f"{run.repo}_repo" if Kind(run.kind).promotes else f"builds/{run.run_id}"
@@ -94,9 +104,9 @@ def _made(session: Session, settings: Settings, run: Run) -> dict[str, str]:
     if built is not None and built.status == Status.SUCCESS:
         found[PACKAGES] = f"{folder}/repo/builds/{run.run_id}/"
     if "compose_rev" in known:
-        found[COMPOSE] = f"{folder}/ostree/"
+        found[COMPOSE] = f"{compose_of(settings, run.branch)}/"
     if "image_name" in known and _is_kept(session, run, known["image_name"]):
-        found[IMAGE] = f"{folder}/images/{known['image_name']}"
+        found[IMAGE] = image_of(settings, run.branch, known["image_name"])
     return found
 
 

@@ -125,7 +125,6 @@ class Announcer:
 
     def _facts(self, run: Run, status: Status) -> RunFacts:
         known = runs.outputs(self._session, run.id)
-        folder = addresses.artifacts_of(self._settings, run.branch)
         image_name = _text(known, "image_name")
         return RunFacts(
             ci_name=run.dag_id,
@@ -139,10 +138,10 @@ class Announcer:
             original_spec_nvr=_text(known, "original_spec_nvr"),
             nvr=_text(known, "nvr"),
             package_url=addresses.packages_of(self._settings, run),
-            compose_url=f"{folder}/ostree",
+            compose_url=addresses.compose_of(self._settings, run.branch),
             compose_rev=_text(known, "compose_rev"),
             image_name=image_name,
-            image_url=f"{folder}/images/{image_name}" if image_name else "",
+            image_url=addresses.image_of(self._settings, run.branch, image_name),
         )
 
 

@@ -60,7 +60,6 @@ def _body(facts: StageFacts) -> tuple[dict[str, Any], str]:
 
 def _facts(session: Session, settings: Settings, happening: Happening, stage: Stage) -> StageFacts:
     run, known = happening.run, runs.outputs(session, happening.run.id)
-    folder = addresses.artifacts_of(settings, run.branch)
     image_name = str(known.get("image_name", ""))
     return StageFacts(
         moment=_moment(happening),
@@ -76,11 +75,11 @@ def _facts(session: Session, settings: Settings, happening: Happening, stage: St
         original_spec_nvr=str(known.get("original_spec_nvr", "")),
         nvr=str(known.get("nvr", "")),
         package_url=addresses.packages_of(settings, run),
-        compose_url=f"{folder}/ostree",
+        compose_url=addresses.compose_of(settings, run.branch),
         compose_rev=str(known.get("compose_rev", "")),
         image_build_id=_image_made_by(session, run, image_name),
         image_name=image_name,
-        image_url=f"{folder}/images/{image_name}" if image_name else "",
+        image_url=addresses.image_of(settings, run.branch, image_name),
         **(_of_result(session, settings, happening.result) if happening.result else {}),
     )
 

@@ -219,6 +219,16 @@ def topic_of(event: str, prefix: str) -> str:
     return f"{prefix}.{TOPIC_INFIX}.{event}"
 
 
+def testcase_of(event: str, prefix: str) -> str:
+    """Return what ResultsDB calls a test: the topic on which its end is announced.
+
+    Args:
+        event: of a stage (`package.test.functional`), or `complete`.
+        prefix: of our topics.
+    """
+    return topic_of(event if event == COMPLETE else f"{event}.complete", prefix)
+
+
 def class_of(event: str) -> type[PipelineMessage]:
     """Return the message class of an event.
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from ci_pipeline import addresses
-from ci_pipeline.bus.schemas import topic_of
+from ci_pipeline.bus.schemas import testcase_of
 from ci_pipeline.change import Change
 from ci_pipeline.datahub.flakes import FlakeRate
 from ci_pipeline.manifests.manifest import manifest_of
@@ -97,7 +97,7 @@ class Result(_Shown):
         end = row.ended_at or datetime.now(UTC)
         return {
             "id": f"{id_of(run)}/{row.stage}/{row.try_number}",
-            "testcase": topic_of(BY_NAME[row.stage].complete, settings.bus.topic_prefix),
+            "testcase": testcase_of(BY_NAME[row.stage].event, settings.bus.topic_prefix),
             "stage": row.stage,
             "try_number": row.try_number,
             "status": row.status,
@@ -210,7 +210,7 @@ class Image(_Shown):
     @classmethod
     def of(cls, row: stored.Image, settings: Settings) -> Self:
         """Read a row."""
-        url = f"{addresses.artifacts_of(settings, row.branch)}/images/{row.name}"
+        url = addresses.image_of(settings, row.branch, row.name)
         return cls(
             name=row.name,
             branch=row.branch,

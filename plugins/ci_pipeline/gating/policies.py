@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ci_pipeline.bus.schemas import topic_of
+from ci_pipeline.bus import schemas
 from ci_pipeline.errors import NoPolicyError
 from ci_pipeline.gating_sections import KOJI_BUILD, Policy
 from ci_pipeline.settings import Settings
@@ -16,7 +16,7 @@ _SHOWN: Final = 300
 
 def testcase_of(event: str, settings: Settings) -> str:
     """Return what an event's testcase is called: the topic its end is announced on."""
-    return topic_of(event if event == COMPLETE else f"{event}.complete", settings.bus.topic_prefix)
+    return schemas.testcase_of(event, settings.bus.topic_prefix)
 
 
 def testcases(settings: Settings) -> dict[str, str]:

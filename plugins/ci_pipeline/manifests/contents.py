@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ci_pipeline import addresses, conformance, dist_git
-from ci_pipeline.bus.schemas import topic_of
+from ci_pipeline.bus.schemas import testcase_of
 from ci_pipeline.errors import ManifestError
 from ci_pipeline.manifests.manifest import (
     Manifest,
@@ -60,7 +60,7 @@ def manifest(session: Session, settings: Settings, image: Image) -> Manifest:
             version=image.version,
             compose_rev=image.compose_rev,
             parent_rev=known.get("parent_rev", ""),
-            compose_url=f"{addresses.artifacts_of(settings, image.branch)}/ostree",
+            compose_url=addresses.compose_of(settings, image.branch),
             packages=_of(tries, COMPOSE_OSTREE.name).get("installed"),
             change=_change(settings, run, known),
             run=_run(settings, run),
@@ -125,7 +125,7 @@ def _nearby(settings: Settings, image: Image, path: str) -> str:
 def _image(settings: Settings, image: Image) -> ManifestImage:
     return ManifestImage(
         name=image.name,
-        url=f"{addresses.artifacts_of(settings, image.branch)}/images/{image.name}",
+        url=addresses.image_of(settings, image.branch, image.name),
         format=Path(image.name).suffix.removeprefix("."),
         sha256=image.sha256,
         size=image.size,
@@ -174,7 +174,7 @@ def _result(settings: Settings, run: Run, one: StageResult) -> ManifestResult:
     is_conformance = BY_NAME[one.stage] in STEPS[CONFORMANCE_TESTS.event]
     return ManifestResult(
         stage=one.stage,
-        testcase=topic_of(BY_NAME[one.stage].complete, settings.bus.topic_prefix),
+        testcase=testcase_of(BY_NAME[one.stage].event, settings.bus.topic_prefix),
         build_id=run.number,
         status=one.status or Status.ABORTED,
         reason=one.reason,

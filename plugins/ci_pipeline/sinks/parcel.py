@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline.bus.schemas import topic_of
+from ci_pipeline.bus.schemas import testcase_of
 from ci_pipeline.datahub import queries
 from ci_pipeline.datahub.model import Run, RunResult, id_of
 from ci_pipeline.outcome import Fault, Status
@@ -60,7 +60,7 @@ class Parcel:
         return cls(
             id=str(row.id),
             event=row.event,
-            testcase=topic_of(f"{prefix}.complete" if prefix else COMPLETE, settings.bus.topic_prefix),
+            testcase=testcase_of(prefix or COMPLETE, settings.bus.topic_prefix),
             stage=stage,
             status=row.status,
             fault=_fault(session, row),
