@@ -121,6 +121,7 @@ class StageOperator(BaseOperator):
         make = partial(requests.make, settings=self.settings, run=run, stage=self.stage, workspace=workspace)
         try:
             request = store.transact(make)
+            store.let_go()  # a stage may take hours
             workspace.mkdir(parents=True, exist_ok=True)
             with self.secret_files(workspace) as files:
                 return self.stage_executor.run({**request, **self.variables(), **files}, workspace=workspace)

@@ -62,14 +62,12 @@ def servers() -> Iterator[stack.UpResult]:
         _hasten(state / "postgres" / "data")
         yield started
     finally:
+        store.let_go()
         stack.down(state=state)
 
 
 def _hasten(data: Path) -> None:
-    """Let PostgreSQL neither hash a password at every connection nor wait for the disk: nothing here outlives a crash.
-
-    Tests open a connection per transaction, as the pipeline does, and would spend a tenth of their time on it.
-    """
+    """Let PostgreSQL neither hash passwords nor wait for the disk: nothing here outlives a crash."""
     access = data / "pg_hba.conf"
     access.write_text(access.read_text().replace("scram-sha-256", "trust"))
     with store.session() as session:

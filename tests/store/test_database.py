@@ -1,7 +1,10 @@
 """Transactions: a database that goes away is said as such, and waited for where work must not be lost."""
 
+import subprocess
+import sys
+
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import NullPool, create_engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -32,6 +35,12 @@ def end_own_connection(session: Session) -> None:
     """Do to this session's connection what a restart of the server does."""
     with store.session() as other:
         other.execute(select(func.pg_terminate_backend(session.scalar(select(func.pg_backend_pid())))))
+
+
+def backend() -> int:
+    """Return the number of the server's process that a transaction is carried out by."""
+    with store.session() as session:
+        return int(session.scalar(select(func.pg_backend_pid())) or 0)
 
 
 def rows() -> int:
@@ -106,3 +115,49 @@ def test_patience_ends(caplog: pytest.LogCaptureFixture) -> None:
     settings.current.cache_clear()
 
     assert "waiting: the database at 127.0.0.1:1 does not answer" in caplog.text
+
+
+def test_a_connection_is_kept_for_the_next_transaction() -> None:
+    """To make one takes longer than most transactions do."""
+    assert backend() == backend()
+
+
+def test_a_connection_the_server_has_closed_is_replaced() -> None:
+    """Nobody notices a restart between two transactions."""
+    before = backend()
+    with create_engine(settings.current().database.url.get_secret_value(), poolclass=NullPool).begin() as other:
+        other.execute(select(func.pg_terminate_backend(before)))
+
+    assert backend() != before
+
+
+FORKING = """
+import os
+from sqlalchemy import func, select
+from ci_pipeline import store
+
+def backend():
+    with store.session() as session:
+        return session.scalar(select(func.pg_backend_pid()))
+
+before = backend()
+child = os.fork()
+if child == 0:
+    os._exit(backend() == before)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), backend() == before)
+"""
+
+
+def test_a_forked_process_has_connections_of_its_own() -> None:
+    """Two on one would read each other's answers; what the child does leaves the parent's as it is."""
+    ran = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.split() == ["0", "True"]
+
+
+def test_what_waits_long_holds_no_connection() -> None:
+    """After `let_go` the next transaction has a new one."""
+    before = backend()
+    store.let_go()
+
+    assert backend() != before

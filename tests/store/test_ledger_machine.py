@@ -26,7 +26,7 @@ from tests.store.ledger_messages import BATCHES, PUSHES
 from tests.store.ledger_model import ExpectedRow, ExpectedRun, Model, Sent
 
 # When it fails, Hypothesis looks for a shorter failure for up to five minutes; a timeout would lose the report.
-pytestmark = [pytest.mark.usefixtures("kept_connections"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.usefixtures("database"), pytest.mark.timeout(900)]
 
 # Publishing is no part of this: nothing ever goes out, and that is no offence here.
 PATIENCE: Final = timedelta(days=1)

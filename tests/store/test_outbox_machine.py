@@ -19,7 +19,7 @@ from tests.database import empty
 from tests.makers import new_run
 
 # When it fails, Hypothesis looks for a shorter failure for up to five minutes; a timeout would lose the report.
-pytestmark = [pytest.mark.usefixtures("kept_connections"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.usefixtures("database"), pytest.mark.timeout(900)]
 
 WORDS: Final = ("package.queued", "package.running", "package.complete", "compose.running", "complete")
 # Which run a message speaks of; the last of the places holds those of none.

@@ -1,5 +1,5 @@
 """The pipeline's own database: the ledger, the runs and their results, the images and the outbox."""
 
-from ci_pipeline.store.database import migrate, session, transact
+from ci_pipeline.store.database import let_go, migrate, session, transact
 
-__all__ = ["migrate", "session", "transact"]
+__all__ = ["let_go", "migrate", "session", "transact"]

@@ -1,13 +1,14 @@
 """Connections to the database, and its schema."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy import Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -19,6 +20,7 @@ from ci_pipeline.patience import say_why
 T = TypeVar("T")
 
 _RETRY_SECONDS_MAX: Final = 5.0
+_KEPT_OPEN: Final = 5
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # libpq's: a server that hangs, or a network that swallows packets, is noticed within half a minute.
 _CONNECTION: Final = {
@@ -33,15 +35,26 @@ _CONNECTION: Final = {
 _log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=4)
+@cache
 def engine(url: str) -> Engine:
-    """Return the engine of a database URL.
+    """Return this process's engine of a database URL.
 
-    No pool: Airflow forks a process per task, and a pooled connection must not be shared across a fork.
+    It keeps a few connections open between transactions: to make one takes longer than most transactions do. One that
+    the server has closed meanwhile is replaced.
     """
-    made = create_engine(url, poolclass=NullPool, connect_args=_CONNECTION)
+    made = create_engine(
+        url, pool_size=_KEPT_OPEN, max_overflow=-1, pool_use_lifo=True, pool_pre_ping=True, connect_args=_CONNECTION
+    )
     event.listen(made, "connect", _use_utc)
+    # Airflow forks a process per task, and no two processes can share a connection.
+    os.register_at_fork(after_in_child=partial(made.dispose, close=False))
     return made
+
+
+def let_go() -> None:
+    """Close the connections that this process keeps open: for before it waits long, or forgets a database."""
+    url = settings.current().database.url.get_secret_value()
+    engine(url).dispose()
 
 
 @contextmanager
