@@ -284,7 +284,7 @@ def _allowed(rule: dict[str, Any]) -> st.SearchStrategy[Any]:
 ALLOWED = {phase: _allowed(made.body_schema) for phase, made in fedora_ci.MESSAGES.items()}
 
 
-@settings(deadline=None, max_examples=40)  # addresses are slow to draw
+@settings(max_examples=40)  # addresses are slow to draw
 @given(st.sampled_from(Phase).flatmap(lambda phase: st.tuples(st.just(phase), ALLOWED[phase])))
 def test_what_is_received_is_what_was_sent(drawn: tuple[Phase, dict[str, Any]]) -> None:
     """Whatever a schema allows follows the public rules, and stays what it is: class, body, severity, words."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_pipeline import sections
@@ -135,7 +135,6 @@ def test_every_stage_with_every_outcome_makes_a_message(
     assert made[0].body["artifact"]["id"] == made[1].body["artifact"]["id"]
 
 
-@settings(deadline=None)
 @given(
     stage=st.sampled_from(STAGES),
     moment=st.sampled_from(Moment),

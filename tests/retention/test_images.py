@@ -161,7 +161,7 @@ def test_an_image_that_is_made_again_is_kept_again(place: Place) -> None:
     assert kept_rows() == {OUTPUTS["generate_image"]["image_name"]}
 
 
-@examples(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     days=st.floats(0.001, 36500),
     count=st.integers(1, 9),

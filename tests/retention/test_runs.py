@@ -112,7 +112,7 @@ def test_the_newest_builds_of_every_package_stay(place: Place) -> None:
     }
 
 
-@examples(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     days=st.floats(0.001, 36500),
     builds=st.integers(1, 9),

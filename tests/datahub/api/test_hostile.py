@@ -37,7 +37,7 @@ def test_made_up_requests_are_answered_as_described(login: Login, told: Run, mod
     operations = [found.ok() for found in described.get_all_operations()]
     cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for operation in operations))
 
-    @settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=cases)
     def ask(case: schemathesis.Case) -> None:
         case.call_and_validate(checks=CHECKS)
