@@ -110,6 +110,18 @@ def test_a_wrong_secret_is_refused_without_being_told(
     assert "canary" not in str(refused.value)
 
 
+def test_a_section_that_cannot_be_read_is_named_without_what_it_holds(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole section in one variable is JSON."""
+    monkeypatch.setenv("CI_PIPELINE_BUS", '{"url": "amqp://us:canary@127.0.0.1"')
+
+    with pytest.raises(SettingsError, match=r'"bus" .* in JSON') as refused:
+        settings.load()
+
+    assert "canary" not in f"{refused.value} {refused.value.__cause__}"
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

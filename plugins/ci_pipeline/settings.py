@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from ci_pipeline import known_secrets, redaction
 from ci_pipeline.change import Name
@@ -206,6 +207,10 @@ def load() -> Settings:
     except tomllib.TOMLDecodeError as error:
         msg = f"{path} is not valid TOML: {error}"
         raise SettingsError(msg) from error
+    except UnreadableVariable as error:
+        # What it is made of quotes the value.
+        msg = f"the environment is wrong: {error}; a section as a whole is written in JSON"
+        raise SettingsError(msg) from None
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from error
     _refuse_secrets_in(path)
