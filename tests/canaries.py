@@ -46,7 +46,8 @@ class Canaries:
 
     def without(self, *names: str) -> "Canaries":
         """Return the others."""
-        return Canaries({name: value for name, value in self.planted.items() if name not in names})
+        others = {name: value for name, value in self.planted.items() if name not in names}
+        return Canaries(others, jwt_secret=self._jwt_secret)
 
     def in_bytes(self, data: bytes | mmap.mmap) -> set[str]:
         """Return the names of the canaries that data holds, however they are written there."""
