@@ -201,7 +201,7 @@ def canaries() -> Canaries:
 @pytest.fixture(scope="session")
 def watch(canaries: Canaries) -> Iterator[Watch]:
     """Who looks at the process listings as long as this stack runs."""
-    with Watch(canaries, every=0.2) as made:
+    with Watch(canaries, every=0.5) as made:
         yield made
 
 
