@@ -37,6 +37,7 @@ class Watch:
         self._seen: set[Seen] = set()
         self._pids: set[int] = set()
         self._commands: set[str] = set()
+        self._known: set[tuple[str, bytes]] = set()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
@@ -74,12 +75,15 @@ class Watch:
     def _look_at(self, process: Path) -> None:
         try:
             command = (process / "cmdline").read_bytes()
+            if (process.name, command) in self._known:  # an environment stays as it was when the program began
+                return
             environment = (process / "environ").read_bytes()
             # A child is its parent until it becomes a program of its own: both must be of the same one.
             if not command or command != (process / "cmdline").read_bytes():
                 return
         except OSError:  # it has ended, or is another account's
             return
+        self._known.add((process.name, command))
         words = command.replace(b"\0", b" ").decode(errors="replace").strip()
         found = {"cmdline": self._canaries.in_bytes(command), "environ": self._canaries.in_bytes(environment)}
         with self._looked:
