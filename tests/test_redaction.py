@@ -1,6 +1,7 @@
 """What is known to be secret is in no text that goes through `redacted`, however it is written there."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -29,6 +30,17 @@ def test_a_secret_within_another_one_leaves_nothing_of_it() -> None:
     redaction.hide(["canary", "canary-and-more"])
 
     assert redacted("canary-and-more, canary") == "***, ***"
+
+
+def test_what_is_learnt_meanwhile_disturbs_nobody() -> None:
+    """Pages are made in threads, and each may be the first to read a secret."""
+    with ThreadPoolExecutor(4) as pool:
+        learning = [pool.submit(redaction.hide, [f"c4n4ry-{number}"]) for number in range(200)]
+        masking = [pool.submit(redacted, "no answer") for _ in range(200)]
+        told = {one.result() for one in masking}
+        assert all(one.result() is None for one in learning)
+
+    assert told == {"no answer"}
 
 
 def test_a_word_is_no_secret() -> None:

@@ -44,7 +44,7 @@ def of_environment(environment: Mapping[str, str | None], named: Iterable[str]) 
 
     Args:
         environment: its variables.
-        named: the variables that the settings name: those of the sinks. One may hold several, by blanks.
+        named: the variables that the settings name: those of the sinks.
     """
     for name in named:
         yield from of_variable(environment.get(name) or "")
@@ -53,9 +53,11 @@ def of_environment(environment: Mapping[str, str | None], named: Iterable[str]) 
 
 
 def of_variable(value: str) -> Iterator[str]:
-    """Yield the secrets of a variable: one, or several by blanks; keys that sign also without their mark."""
+    """Yield the secrets of a variable: what it holds; of several keys that sign each, without its mark, too."""
+    yield from {value, value.strip()}
     for word in value.split():
-        yield from {word, word.removeprefix(_KEY_MARK)}
+        if word.startswith(_KEY_MARK):
+            yield from (word, word.removeprefix(_KEY_MARK))
 
 
 def _in(value: Any) -> Iterator[str]:

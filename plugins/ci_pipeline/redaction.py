@@ -17,29 +17,41 @@ _SHORTEST: Final = 6
 # From the first colon of an account to the last @: a password with a / or @ in it, unquoted, is one all the same.
 _ACCOUNT: Final = re.compile(r"^[^/]*//[^:/?#@]*:(?P<password>.+)@", re.DOTALL)
 
-_known: set[str] = set()
+
+class _Known:
+    """What is known. Threads read it while another one learns, so it is replaced, never changed."""
+
+    def __init__(self) -> None:
+        self.secrets: tuple[str, ...] = ()
+
+    def learn(self, secrets: set[str]) -> None:
+        if new := secrets - set(self.secrets):
+            # The longest first: one within another leaves nothing of it.
+            self.secrets = tuple(sorted({*self.secrets, *new}, key=lambda secret: (-len(secret), secret)))
+
+
+_known: Final = _Known()
 
 
 def hide(secrets: Iterable[str]) -> None:
     """Know some secrets from now on. Too short ones are left out."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST:
-            _known.update(_spellings(secret))
+    long = [secret for secret in secrets if len(secret) >= _SHORTEST]
+    _known.learn({spelling for secret in long for spelling in _spellings(secret)})
 
 
 def known() -> list[str]:
     """Return what is masked, in every spelling, the longest first."""
-    return sorted(_known, key=lambda secret: (-len(secret), secret))
+    return list(_known.secrets)
 
 
 def forget() -> None:
     """Know no secret any more."""
-    _known.clear()
+    _known.secrets = ()
 
 
 def redacted(text: str) -> str:
     """Return text with every known secret masked."""
-    for secret in known():
+    for secret in _known.secrets:
         text = text.replace(secret, MASK)
     return text
 
