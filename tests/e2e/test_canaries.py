@@ -84,7 +84,7 @@ def _connected(api: httpx.Client, canaries: Canaries) -> None:
     api.post("/api/v2/connections", json={**told, "extra": extra}).raise_for_status()
 
 
-pytestmark = [pytest.mark.usefixtures("nosy_rev", "_connected"), pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.usefixtures("nosy_rev", "_connected"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +175,8 @@ def test_no_process_was_listed_with_a_secret(watch: Watch) -> None:
     seen, commands = watch.seen(), watch.commands()
     knew = {one.command for one in seen if one.where == "environ"}
 
-    assert [one for one in seen if one.where == "cmdline"] == []
+    # The shell of the package's own test has the word it prints.
+    assert [one for one in seen if one.where == "cmdline" and one.names != {DECOY}] == []
     assert [command for command in knew if not MAY_KNOW.search(command)] == []
     assert any("airflow" in command for command in knew)
     for program in ("ansible-playbook", "bwrap", "rpmbuild", "qemu-system"):
