@@ -23,7 +23,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).parents[1] / "plugins")
 
-from ci_pipeline import settings, stack, store  # noqa: E402 - the environment has to come first
+from ci_pipeline import redaction, settings, stack, store  # noqa: E402 - the environment has to come first
 from tests.database import empty  # noqa: E402
 
 # How long an example may take depends on what else the machine does.
@@ -52,10 +52,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _settings_read_anew() -> Iterator[None]:
-    """No test sees the settings another one had read."""
+    """No test sees the settings another one had read, nor masks the secrets of another one."""
     settings.current.cache_clear()
     yield
     settings.current.cache_clear()
+    redaction.forget()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from ci_pipeline.sections import Section
+from ci_pipeline.sections import Place, Section
 
 Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
@@ -12,7 +12,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 class K3s(Section):
     """Cluster k3s: one binary."""
 
-    program: str = Field("", description="cluster k3s: path or URL of the k3s binary")
+    program: Place = Field("", description="cluster k3s: path or URL of the k3s binary")
     sha256: Digest = Field("", description="cluster k3s: its checksum, in hex")
     arguments: list[str] = Field([], description="cluster k3s: further arguments of `k3s server`")
 
@@ -20,7 +20,7 @@ class K3s(Section):
 class Kubeadm(Section):
     """Cluster kubeadm: the image has kubeadm, kubelet and a container runtime."""
 
-    network: str = Field("", description="cluster kubeadm: path or URL of the manifest of the pod network")
+    network: Place = Field("", description="cluster kubeadm: path or URL of the manifest of the pod network")
     network_sha256: Digest = Field("", description="cluster kubeadm: checksum of that manifest; a URL needs it")
     arguments: list[str] = Field([], description="cluster kubeadm: further arguments of `kubeadm init`")
 
@@ -28,7 +28,7 @@ class Kubeadm(Section):
 class OpenshiftAnsible(Section):
     """Cluster openshift-ansible: the Atomic OpenShift Installer's playbooks."""
 
-    source: str = Field(
+    source: Place = Field(
         "https://github.com/openshift/openshift-ansible",
         description="cluster openshift-ansible: git URL or path of the playbooks",
     )

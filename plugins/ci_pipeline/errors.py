@@ -26,9 +26,18 @@ CiPipelineError
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
 """
 
+from ci_pipeline.redaction import redacted
+
 
 class CiPipelineError(Exception):
-    """The root of the tree. The text is one sentence for a human and says what to do."""
+    """The root of the tree. The text is one sentence for a human and says what to do.
+
+    It goes into logs, notes and messages and quotes what libraries say, so secrets are masked in it.
+    """
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return redacted(super().__str__())
 
 
 class SettingsError(CiPipelineError):

@@ -4,12 +4,30 @@ import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from ci_pipeline.bus import patterns
 from ci_pipeline.bus.tls import TlsFiles
 from ci_pipeline.change import Name, Namespace
+
+
+def _without_account(value: str) -> str:
+    parts = urlsplit(value)
+    if "@" in parts.netloc and not (parts.scheme == "ssh" and parts.password is None):
+        msg = "must hold no account: others read it in requests, logs and process listings; use ssh:// and a key"
+        raise ValueError(msg)
+    return value
+
+
+def _well_quoted(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    # What is wrong is not said: a part of the password would be taken for the host, and be told to everybody.
+    if text.count("@") > (urlsplit(text).netloc.count("@") == 1):
+        msg = "has a character in its password that must be quoted: @ as %40, / as %2F, # as %23, ? as %3F"
+        raise ValueError(msg)
+    return value
 
 
 def _clone_scheme(value: str) -> str:
@@ -19,7 +37,10 @@ def _clone_scheme(value: str) -> str:
     return value.rstrip("/")
 
 
-CloneUrl = Annotated[str, AfterValidator(_clone_scheme)]
+CloneUrl = Annotated[str, AfterValidator(_clone_scheme), AfterValidator(_without_account)]
+# The address of a server, or a path.
+Place = Annotated[str, AfterValidator(_without_account)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_well_quoted)]
 Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 BindingKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*#-]+(\.[A-Za-z0-9_*#-]+)*$")]
 
@@ -65,7 +86,7 @@ class Section(BaseModel):
 class Bus(Section):
     """The message bus."""
 
-    url: SecretStr = Field(SecretStr("amqp://127.0.0.1:5672/%2F"), description="AMQP URL of the broker")
+    url: SecretUrl = Field(SecretStr("amqp://127.0.0.1:5672/%2F"), description="AMQP URL of the broker")
     ca: Path | None = Field(None, description="file with the CA certificates to trust; default: the public ones")
     certificate: Path | None = Field(None, description="file with our certificate, which the broker may ask for")
     key: Path | None = Field(None, description="file with its private key, without a passphrase")
@@ -111,7 +132,7 @@ class Contracts(Section):
 class Database(Section):
     """Our own database (not Airflow's)."""
 
-    url: SecretStr = Field(
+    url: SecretUrl = Field(
         SecretStr("postgresql+psycopg2:///ci_pipeline"),
         description="SQLAlchemy URL of a PostgreSQL database",
     )
@@ -122,14 +143,14 @@ class Artifacts(Section):
     """Where RPMs, composes and images are kept, and the address they are served at."""
 
     folder: Path = Field(Path(".ci-pipeline/artifacts"), description="folder; relative to the project")
-    url: str = Field("http://127.0.0.1:8000", description="its public address")
+    url: Place = Field("http://127.0.0.1:8000", description="its public address")
 
 
 class DistGit(Section):
     """Where packages live."""
 
     url: CloneUrl = Field("https://src.fedoraproject.org", description="clones come from URL/NAMESPACE/REPO.git")
-    lookaside: str = Field("", description="look-aside cache: an http(s) or file URL; empty: none")
+    lookaside: Place = Field("", description="look-aside cache: an http(s) or file URL; empty: none")
     catch_up: bool = Field(
         default=True,
         description="look for pushes nobody heard of when listening begins, and after the bus was away",
@@ -139,7 +160,7 @@ class DistGit(Section):
 class Airflow(Section):
     """Airflow's REST API, by which changes are fired."""
 
-    url: str = Field("http://127.0.0.1:8080", description="base URL of the api-server")
+    url: Place = Field("http://127.0.0.1:8080", description="base URL of the api-server")
     username: str = Field("admin", description="account that may trigger DAGs")
     password: SecretStr = Field(SecretStr(""), description="its password; from the environment only")
     logs: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(
@@ -175,7 +196,7 @@ class Compose(Section):
     """What the host consists of besides the watched packages."""
 
     packages: list[Name] = Field(["host-base"], description="packages of the base OS to install")
-    base_repo: str = Field("", description="repository of the base OS; empty: the toolchain makes its own")
+    base_repo: Place = Field("", description="repository of the base OS; empty: the toolchain makes its own")
 
 
 class Image(Section):

@@ -7,6 +7,7 @@ wrong value is a SettingsError that names the key and what is allowed. docs/sett
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,9 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableVariable
 
+from ci_pipeline import known_secrets, redaction
 from ci_pipeline.change import Name
 from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.errors import SettingsError
@@ -53,6 +56,8 @@ from ci_pipeline.sink_sections import KINDS, AnySink, Delivery, SinkSettings
 CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
 STATE_VARIABLE: Final = "CI_PIPELINE_STATE"
 STACK_ENV: Final = "stack.env"
+# Keys of a sink that name an environment variable with a secret.
+_SECRETS_OF_SINKS: Final = ("password_env", "token_env", "secret_env")
 
 
 class Settings(BaseSettings):
@@ -188,7 +193,7 @@ def state_folder() -> Path:
 
 
 def load() -> Settings:
-    """Read the settings.
+    """Read the settings. Their secrets are masked from then on, wherever this process says something.
 
     Raises:
         SettingsError: a file is unreadable, a key unknown or a value wrong; each is named with what is allowed.
@@ -202,8 +207,14 @@ def load() -> Settings:
     except tomllib.TOMLDecodeError as error:
         msg = f"{path} is not valid TOML: {error}"
         raise SettingsError(msg) from error
+    except UnreadableVariable as error:
+        # What it is made of quotes the value.
+        msg = f"the environment is wrong: {error}; a section as a whole is written in JSON"
+        raise SettingsError(msg) from None
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from error
+    _refuse_secrets_in(path)
+    _hide_secrets(settings)
     return _absolute(settings)
 
 
@@ -215,9 +226,30 @@ def current() -> Settings:
 
 def secret(variable: str) -> SecretStr | None:
     """Return what an environment variable holds, or `stack.env` in its place; None where it is nowhere, or empty."""
-    stack_env = state_folder() / STACK_ENV
-    value = os.environ.get(variable) or (dotenv_values(stack_env).get(variable) if stack_env.is_file() else None)
+    value = os.environ.get(variable) or _stack_env().get(variable)
+    redaction.hide(known_secrets.of_variable(value or ""))
     return SecretStr(value) if value else None
+
+
+def _stack_env() -> Mapping[str, str | None]:
+    """Return the variables of the local stack; none where there is no stack, or it is another account's."""
+    path = state_folder() / STACK_ENV
+    return dotenv_values(path) if os.access(path, os.R_OK) else {}
+
+
+def _refuse_secrets_in(path: Path) -> None:
+    """Refuse a file with secrets in it: it is in a repository, and many read it."""
+    for key in known_secrets.written_into(tomllib.loads(path.read_text(encoding="utf-8"))):
+        variable = f"CI_PIPELINE_{key.replace('.', '__').upper()}"
+        msg = f"{path} holds the secret of {key}; take it out and set {variable} in the environment"
+        raise SettingsError(msg)
+
+
+def _hide_secrets(settings: Settings) -> None:
+    variables = [getattr(sink, key, "") for sink in settings.sinks for key in _SECRETS_OF_SINKS]
+    redaction.hide(known_secrets.of_section(settings))
+    for environment in (os.environ, _stack_env()):
+        redaction.hide(known_secrets.of_environment(environment, variables))
 
 
 def _absolute(settings: Settings) -> Settings:

@@ -21,9 +21,12 @@ from ci_pipeline.cli.bring_up import bring_up
 from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.stack import down
 from ci_pipeline.store.tables import Run
+from tests.canaries import Canaries
 from tests.distgit import DistGit, package
+from tests.e2e import planting
 from tests.e2e.diagnosis import diagnose
 from tests.e2e.receiver import Receiver
+from tests.e2e.watching import Watch
 
 # A broker that is killed on purpose is no news.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -190,27 +193,39 @@ def distgit() -> Iterator[DistGit]:
 
 
 @pytest.fixture(scope="session")
-def receiver() -> Iterator[Receiver]:
-    """A datahub downstream."""
-    with Receiver() as made:
+def canaries() -> Canaries:
+    """The secrets of this stack."""
+    return planting.make()
+
+
+@pytest.fixture(scope="session")
+def watch(canaries: Canaries) -> Iterator[Watch]:
+    """Who looks at the process listings as long as this stack runs."""
+    with Watch(canaries, every=0.5) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def pipeline(distgit: DistGit, receiver: Receiver) -> Iterator[settings.Settings]:
+def receiver(canaries: Canaries) -> Iterator[Receiver]:
+    """A datahub downstream."""
+    with Receiver(canaries.planted["receiver"]) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pipeline(distgit: DistGit, receiver: Receiver, canaries: Canaries, watch: Watch) -> Iterator[settings.Settings]:
     """The whole pipeline, up and listening, on this dist-git."""
     state = Path(tempfile.mkdtemp(prefix="ci-pipeline-e2e-"))
     try:
         configured = re.sub(r"(?ms)^\[conformance\]\n.*?(?=^\[)", CLUSTER, settings.config_file().read_text())
         (state / "pipeline.toml").write_text(configured + QUICKER + DOWNSTREAM.replace("URL", receiver.url))
-        (state / "kubeconfig").write_text("clusters:\n- cluster:\n    server: https://127.0.0.1:1\n")
+        planted = planting.plant(canaries, state)
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("CI_PIPELINE_CONFORMANCE__CLUSTER")
             patch.setenv("CI_PIPELINE_STATE", str(state))
             patch.setenv("CI_PIPELINE_CONFIG", str(state / "pipeline.toml"))
-            places = {"DIST_GIT__URL": distgit.url, "CONFORMANCE__KUBECONFIG": str(state / "kubeconfig")}
-            ours = {f"CI_PIPELINE_{key}": value for key, value in places.items()}
-            bring_up(extra_env={**ours, "RECEIVER_KEY": receiver.key})
+            ours = {"CI_PIPELINE_DIST_GIT__URL": distgit.url, "RECEIVER_KEY": receiver.key}
+            bring_up(extra_env={**planted, **ours})
             configured = settings.load()
         yield configured
     finally:

@@ -1,8 +1,6 @@
 """A datahub downstream: it keeps what is posted to it with a signature that holds, and refuses what is not."""
 
-import base64
 import json
-import secrets
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -12,10 +10,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 
 class Receiver:
-    """An HTTP server on loopback. `key` is what its senders sign with."""
+    """An HTTP server on loopback. `key` is what its senders sign with, made of a secret in base64."""
 
-    def __init__(self) -> None:
-        self.key = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    def __init__(self, secret: str) -> None:
+        self.key = f"whsec_{secret}"
         self._told: dict[str, dict[str, Any]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

@@ -16,6 +16,7 @@ from ci_pipeline.outcome import Status
 from ci_pipeline.stages import PROVISION_HOSTS
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import STALE, Image
+from tests.canaries import Canaries, canary
 from tests.makers import new_run
 from tests.manifests.conftest import IMAGE, KeyPair, Shop, key_pair
 
@@ -75,6 +76,24 @@ def test_a_passphrase_that_does_not_fit_is_said_and_not_shown(
     assert sentence in caplog.text
     assert "hunter" not in caplog.text
     assert not shop.manifest.exists()
+
+
+def test_neither_key_nor_passphrase_is_in_what_is_delivered(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever lies beside an image, what is logged, and what the database has of it."""
+    planted = Canaries({"passphrase": canary("passphrase")})
+    pair = key_pair(shop.root, "locked", planted.planted["passphrase"])
+    body = pair.private.read_bytes().splitlines()[1:-1]
+    signing = shop.signing(pair.private, planted.planted["passphrase"])
+    signing.good_run()
+    with caplog.at_level(logging.DEBUG):
+        signing.deliver()
+    files = [path for path in shop.root.rglob("*") if path.is_file() and path != pair.private]
+
+    assert shop.provenance in files
+    assert planted.in_tree(shop.root) == {}
+    assert planted.in_text(caplog.text) == set()
+    assert planted.in_database(shop.settings.database.url.get_secret_value()) == {}
+    assert [path for path in files if any(line in path.read_bytes() for line in body)] == []
 
 
 def test_a_key_with_its_passphrase_signs(shop: Shop) -> None:

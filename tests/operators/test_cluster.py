@@ -1,6 +1,7 @@
 """The steps of the cluster, as Airflow runs them."""
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from ci_pipeline import settings, store
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.executors.report import Report, infrastructure_failure
 from ci_pipeline.outcome import Status
+from ci_pipeline.settings import Settings
 from ci_pipeline.stages import AWAIT_CLUSTER, CONFIGURE_CLUSTER, CONFORMANCE_TESTS
 from ci_pipeline.store import leases, outbox, runs
 from ci_pipeline.store.tables import Run
@@ -22,6 +24,7 @@ from operators.configure_cluster import ConfigureClusterOperator
 from operators.conformance_tests import ConformanceTestsOperator
 from operators.provision_hosts import ProvisionHostsOperator
 from operators.tear_down_cluster import TearDownClusterOperator
+from tests.canaries import Canaries, canary
 from tests.makers import new_run, play, report
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -289,6 +292,25 @@ def test_a_kubeconfig_comes_from_a_connection(on_a_cluster: Callable[..., Any], 
 
     assert seen == [(0o600, {"apiVersion": "v1"})]
     assert not Path(executor.request["kubeconfig"]).exists()
+
+
+def test_a_kubeconfig_of_a_connection_is_nowhere_afterwards(
+    on_a_cluster: Callable[..., Any], current: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in the request and the workspace, nor in the database, nor in a log; it was in the file."""
+    planted = Canaries({"token": canary("token")})
+    seen = []
+    with caplog.at_level(logging.DEBUG):
+        executor = on_a_cluster(
+            {"kube_config": {"users": [{"user": {"token": planted.planted["token"]}}]}},
+            lambda path: seen.append(planted.in_tree(path.parent)),
+        )
+
+    assert seen == [{"kubeconfig": {"token"}}]
+    assert planted.in_json(executor.request) == set()
+    assert planted.in_tree(Path(executor.request["workspace"])) == {}
+    assert planted.in_database(current.database.url.get_secret_value()) == {}
+    assert planted.in_text(caplog.text) == set()
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
         if word.isdecimal():
             headers = dict([detail.split("=")] if detail else [])
             self._send_raw(int(word), f"in a mood: \x1b[31m{word}".encode(), **headers)
+        elif word == "echo":
+            self._send_raw(int(detail), json.dumps(asked.headers).encode())
         elif word == "silent":
             self.datahub.ended.wait(30)
         elif word == "cut":

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from ci_pipeline.errors import ExecutorError
 from ci_pipeline.outcome import Fault, Status, TestOutcome
+from ci_pipeline.redaction import redacted
 
 REPORT_NAME: Final = "result.json"
 MAKE_ROOM: Final = "make room there, for example with `ci-pipeline prune`, then clear the task"
@@ -69,12 +70,12 @@ class Report(_Part):
 
 def aborted(reason: str) -> Report:
     """Return the report of a stage that someone, or a limit, ended."""
-    return Report(status=Status.ABORTED, reason=clean(reason)[:4000])
+    return Report(status=Status.ABORTED, reason=redacted(clean(reason))[:4000])
 
 
 def infrastructure_failure(reason: str) -> Report:
     """Return the report of a stage that could not be carried out."""
-    return Report(status=Status.FAILURE, fault=Fault.INFRASTRUCTURE, reason=clean(reason)[:4000])
+    return Report(status=Status.FAILURE, fault=Fault.INFRASTRUCTURE, reason=redacted(clean(reason))[:4000])
 
 
 def sentence_of(error: OSError, workspace: Path) -> str:

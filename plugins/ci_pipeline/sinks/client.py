@@ -17,6 +17,7 @@ import httpx
 from ci_pipeline import settings
 from ci_pipeline.errors import SinkError, SinkFailed, SinkRefused, SinkUnreachable
 from ci_pipeline.executors.report import clean
+from ci_pipeline.redaction import redacted
 from ci_pipeline.sink_sections import SinkSettings
 
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -36,7 +37,8 @@ class Answer:
     @property
     def text(self) -> str:
         """Its body, fit for a log and a page."""
-        text = clean(self.body[: 4 * _LONGEST_ANSWER].decode("utf-8", errors="replace"))
+        # Servers and proxies print the request they choke on, with our account in it.
+        text = redacted(clean(self.body[: 4 * _LONGEST_ANSWER].decode("utf-8", errors="replace")))
         return " ".join(text.split())[:_LONGEST_ANSWER]
 
 
@@ -154,4 +156,4 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 def _root_of(error: BaseException) -> str:
-    return clean(str(error) or type(error).__name__)[:_LONGEST_ROOT]
+    return redacted(clean(str(error) or type(error).__name__))[:_LONGEST_ROOT]

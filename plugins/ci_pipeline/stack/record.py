@@ -7,6 +7,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from ci_pipeline import redaction
 from ci_pipeline.errors import StackError
 from ci_pipeline.stack import ports
 from ci_pipeline.stack.layout import Layout, write_private
@@ -44,13 +45,15 @@ class Record:
 
 
 def load_or_create_secrets(layout: Layout) -> Secrets:
-    """Return the secrets of a stack, made on first use."""
+    """Return the secrets of a stack, made on first use. They are masked from then on."""
     if not layout.secrets.exists():
         write_private(layout.secrets, json.dumps(asdict(_generate())))
     try:
-        return Secrets(**json.loads(layout.secrets.read_text()))
+        found = Secrets(**json.loads(layout.secrets.read_text()))
+        redaction.hide(asdict(found).values())
     except (ValueError, TypeError) as error:
         raise StackError(_damaged(layout, layout.secrets.name)) from error
+    return found
 
 
 def load(layout: Layout) -> Record | None:
