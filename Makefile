@@ -38,12 +38,12 @@ chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as
 screenshots: setup ## take the pictures of docs/operating.md anew, of the demo as it runs
 	@$(BIN)/python scripts/screenshots.py
 
+# The slowest first. Two at once, and what each prints in one piece.
+CHECKS := "ansible-lint --offline -q" "mypy" "ruff check" "ruff format --check" "lint-imports" "yamllint --strict ."
+
 lint: setup ## ruff, mypy, import-linter, yamllint, ansible-lint
-	@status=0; \
-	for check in "ruff check" "ruff format --check" "mypy" "lint-imports" "yamllint --strict ." "ansible-lint --offline -q"; do \
-		echo "== $$check"; $(LINT) $(BIN)/$$check || status=1; \
-	done; \
-	exit $$status
+	@printf '%s\n' $(CHECKS) | xargs -P 2 -I CHECK sh -c \
+		'said=$$($(LINT) $(BIN)/CHECK 2>&1); status=$$?; printf "== %s\n%s\n" "CHECK" "$$said"; exit $$status'
 
 audit: setup ## ask osv.dev for known vulnerabilities of everything uv.lock pins
 	@UV_SYSTEM_CERTS="$${UV_SYSTEM_CERTS:-true}" .tools/bin/uv audit --frozen --preview-features audit-command || \
