@@ -32,9 +32,9 @@ class RootSandbox(Sandbox):
         base += [word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}")]
         return base if os.geteuid() == 0 else [*base, "--unshare-user", "--uid", "0", "--gid", "0"]
 
-    def _limited(self) -> list[str]:
-        size = int(self.limits["disk_mb"]) << 20
-        return ["prlimit", f"--cpu={self.cpu_seconds()}", f"--fsize={size}", "--core=0", "--"]
+    def _limited(self, *, one_by_one: bool) -> list[str]:  # noqa: ARG002 - of its base class
+        """Limit no process by itself in memory and number: root is not, and dnf needs much."""
+        return ["prlimit", *self._rlimits(), "--"]
 
     @contextlib.contextmanager
     def _owned(self) -> Iterator[None]:
