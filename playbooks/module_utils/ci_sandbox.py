@@ -1,9 +1,10 @@
 """The sandbox: the one way package code (a spec, a build, a test) runs on a builder.
 
-Bubblewrap gives it no network, its own processes, a read-only /usr, a private /tmp and home, and only the folders named
-here. As root the program inside gets a user id of its own, one that owns nothing else on the host, so limits on
-processes count for this run alone and files of root stay unreadable; without root a user namespace does the same with
-the caller's id. Folders appear under fixed paths inside, so that it works wherever the workspace lies (below /root
+Bubblewrap gives it no network, its own processes, a read-only /usr, a private /tmp and home, only the folders named
+here, and only the system calls that builds make (ci_seccomp); ci_bounds limits what all of it uses together. As root
+the program inside gets a user id of its own, one that owns nothing else on the host, so limits on processes count for
+this run alone and files of root stay unreadable; without root a user namespace does the same with the caller's id.
+Folders appear under fixed paths inside, so that it works wherever the workspace lies (below /root
 too).
 """
 
@@ -16,8 +17,9 @@ import subprocess
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from ansible.module_utils import ci_seccomp
 from ansible.module_utils.ci_bounds import Bounds
 from ansible.module_utils.ci_space import explains
 from ansible.module_utils.ci_stage import DiskFullError, InfrastructureError, OverrunError, clean
@@ -35,7 +37,7 @@ _ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "loc
 _LOG_TAIL: Final = 64 * 1024
 _LAST_WORDS: Final = 8 * 1024
 _LAST_SECONDS: Final = 5
-_ISOLATE: Final = ("pid", "net", "ipc", "uts", "cgroup-try")
+ISOLATE: Final = ("pid", "net", "ipc", "uts", "cgroup-try")
 _ROOT_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")  # only until setpriv has dropped to the user
 
 
@@ -65,6 +67,7 @@ class Sandbox:
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: str = HOME
     extra: Sequence[str] = ()
+    looks_like_root: ClassVar[bool] = False
 
     def run(self, command: Sequence[str], log: Path | None = None) -> Finished:
         """Run the command and wait; its output goes to `log` when given, else it is returned (its last 64 kB).
@@ -128,7 +131,7 @@ class Sandbox:
 
     def _namespaces(self) -> list[str]:
         base = ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "builder", "--cap-drop", "ALL"]
-        base += [f"--unshare-{name}" for name in _ISOLATE]
+        base += [f"--unshare-{name}" for name in ISOLATE]
         if os.geteuid() == 0:
             return base + [word for name in _ROOT_CAPABILITIES for word in ("--cap-add", name)]
         return [*base, "--unshare-user", "--uid", str(_USER_NS_UID), "--gid", str(_USER_NS_UID)]
@@ -204,15 +207,18 @@ class Sandbox:
 
     def _wait(self, command: Sequence[str], output: tuple[int, int], bounds: Bounds) -> tuple[int, bool, str]:
         """Run the command; return its exit code, whether its time ran out, and what bubblewrap says of it."""
-        with os.fdopen(os.memfd_create("bwrap-status"), "rb") as status:
+        with (
+            os.fdopen(os.memfd_create("bwrap-status"), "rb") as status,
+            ci_seccomp.opened(root=self.looks_like_root) as rules,
+        ):
             bwrap, *arguments = self.arguments(one_by_one=not bounds.are_common)
-            whole = [bwrap, "--json-status-fd", str(status.fileno()), *arguments, *command]
+            files = ["--json-status-fd", str(status.fileno()), "--seccomp", str(rules)]
             process = subprocess.Popen(
-                bounds.joined_by(whole),
+                bounds.joined_by([bwrap, *files, *arguments, *command]),
                 stdin=subprocess.DEVNULL,
                 stdout=output[0],
                 stderr=output[1],
-                pass_fds=[status.fileno()],
+                pass_fds=[status.fileno(), rules],
                 start_new_session=True,
             )
             timed_out = False
