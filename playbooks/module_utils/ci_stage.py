@@ -43,6 +43,10 @@ class PackageError(StageError):
     fault = PACKAGE
 
 
+class OverrunError(PackageError):
+    """What the package runs used more than its limits allow, whatever else was short while it did."""
+
+
 class InfrastructureError(StageError):
     """A host, a tool or a setting is at fault; trying again may help."""
 
@@ -94,7 +98,7 @@ def run_module(arguments: dict[str, Any], work: Callable[[dict[str, Any]], Part]
 def explained(error: StageError | OSError, shortage: str) -> StageError:
     """Return the error as the fault it is; `shortage` is what was short on a file system while the module ran."""
     part = error.part if isinstance(error, StageError) else {}
-    if isinstance(error, DiskFullError):
+    if isinstance(error, (DiskFullError, OverrunError)):
         return error
     if shortage:
         return DiskFullError(shortage, str(error), part)
