@@ -1,4 +1,4 @@
-"""Hundreds of confs of runs by hand, most of them hostile: each is a run of a valid change, or refused in a sentence."""
+"""Hundreds of confs of runs by hand, most of them hostile: each is a run of a valid change, or refused with why."""
 
 from types import SimpleNamespace
 from typing import Any, Final
