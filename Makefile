@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test kubernetes test-conformance chaos screenshots lint audit bench
+.PHONY: help setup demo demo-stop test kubernetes test-conformance chaos fuzz screenshots lint audit bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
@@ -34,6 +34,11 @@ test-conformance: setup ## build a real Kubernetes API server, once, and run the
 ROUNDS ?= 3
 chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it
 	@$(BIN)/pytest -x -p no:randomly tests/e2e/test_chaos.py --chaos-rounds=$(ROUNDS) $(if $(SEED),--chaos-seed=$(SEED))
+
+MINUTES ?= 10
+MESSAGES ?= 20000
+fuzz: setup ## make up MESSAGES (20000) and, for so many MINUTES (10), files of strangers, others each time
+	@scripts/fuzz $(MINUTES) $(MESSAGES)
 
 screenshots: setup ## take the pictures of docs/operating.md anew, of the demo as it runs
 	@$(BIN)/python scripts/screenshots.py

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from ci_pipeline import notes, revisions, settings, store
+from ci_pipeline import notes, revisions, settings, store, wording
 from ci_pipeline.change import Change
 from ci_pipeline.conf import Conf
 from ci_pipeline.errors import ChangeError, DistGitUnreachable
@@ -105,7 +105,8 @@ def _of_partition(key: str, conf: Conf, *, branch: str) -> Change:
     change = Change.of_partition(key, branch=branch)
     # The form of a backfill sends the namespace it suggests, whether it is the revision's or not.
     if any(named not in {None, meant} for named, meant in ((conf.repo, change.repo), (conf.rev, change.rev))):
-        msg = f"conf names {conf.repo} {conf.rev}, and the partition key {key}; leave one of them out"
+        told = wording.one_line(f"{conf.repo} {conf.rev}")
+        msg = f"conf names {told}, and the partition key {key}; leave one of them out"
         raise ChangeError(msg)
     return change
 

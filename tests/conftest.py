@@ -32,9 +32,12 @@ hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take how long the chaos lasts, and what it draws."""
+    """Take how long the chaos lasts, and what it draws; how many hostile messages are made up."""
     parser.addoption("--chaos-rounds", type=int, default=1, help="how often everything is killed (default: once)")
     parser.addoption("--chaos-seed", type=int, default=secrets.randbelow(2**32), help="repeat what this seed draws")
+    parser.addoption(
+        "--fuzz-messages", type=int, default=0, help="so many, others each time (default: the same 10,000)"
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:

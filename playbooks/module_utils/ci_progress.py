@@ -53,6 +53,6 @@ def _state(line: bytes) -> str:
     try:
         said = json.loads(found.group()) if found else {}
         passed, total, failed = (int(said[key]) for key in ("completed", "total", "failed"))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return ""
     return clean(f"{passed + failed} of {total} specs, {failed} failed: {said['msg']}", 300)

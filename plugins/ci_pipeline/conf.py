@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
+from ci_pipeline import wording
 from ci_pipeline.bus import inbound
 from ci_pipeline.change import Name, Namespace
 from ci_pipeline.errors import ChangeError
@@ -56,7 +57,8 @@ class Conf(BaseModel):
         """
         if unknown := sorted(set(fields) - set(cls.model_fields)):
             allowed = ", ".join(sorted(cls.model_fields))
-            raise ChangeError(f"unknown keys in conf: {', '.join(map(str, unknown))[:200]}; allowed: {allowed}")
+            told = wording.one_line(", ".join(map(str, unknown))[:200])
+            raise ChangeError(f"unknown keys in conf: {told}; allowed: {allowed}")
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as error:
@@ -80,7 +82,9 @@ class Conf(BaseModel):
             own, theirs = getattr(self, key), told.get(key)
             # The beginning of a revision contradicts nothing.
             if own and theirs and not (theirs.startswith(own) if key == "rev" else theirs == own):
-                raise ChangeError(f"{key} is {own} and the message says {theirs}: leave one of them out")
+                raise ChangeError(
+                    f"{key} is {wording.one_line(own)} and the message says {theirs}: leave one of them out"
+                )
         known = {key: told.get(key) or getattr(self, key) for key in ("namespace", "repo", "rev")}
         if missing := [key for key in ("repo", "rev") if not known[key]]:
             raise ChangeError(f"no {' and no '.join(missing)}: give repo and rev, or paste a message")

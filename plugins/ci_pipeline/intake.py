@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline import publishing, store
+from ci_pipeline import publishing, store, wording
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.change import Change
 from ci_pipeline.errors import AirflowRefused, AirflowUnreachable, DatabaseUnreachable
@@ -45,8 +45,7 @@ class Intake:
         for run in ledger.superseded_by(session, row) if row.state == "queued" else ():
             journal.end_before_start(run, ledger.why_superseded(row))
         journal.announce_decision(row, trigger_run_id=self._trigger_run_id)
-        change = f"{row.namespace}/{row.repo} {(row.rev or '')[:7]} {row.branch}" if row.repo else row.topic
-        log.info("message %d: %s: %s %s", row.id, change, row.state, row.reason)
+        log.info("message %d: %s: %s %s", row.id, _about(row), row.state, row.reason)
 
     def catch_up(self) -> None:
         """Publish what is pending and fire what is queued. What fails now is done the next time."""
@@ -67,6 +66,11 @@ class Intake:
                     fire(airflow, run)
                 except AirflowRefused as error:
                     log.warning("%s waits: %s", runs.change_of(run), error)
+
+
+def _about(row: Inbound) -> str:
+    """Return what a message is about, as a line of the log may have it."""
+    return f"{row.namespace}/{row.repo} {row.rev[:7]} {row.branch}" if row.rev else wording.one_line(row.topic)
 
 
 def fire(airflow: AirflowApi, run: Run) -> None:

@@ -18,6 +18,7 @@ from ci_pipeline.addresses import TEXTS
 from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.executors.report import open_regular_file
 from ci_pipeline.store.tables import Artifact, Run, StageResult
+from ci_pipeline.ui.bounds import Bounded
 
 _CHUNK: Final = 64 * 1024
 _HEADERS: Final = {
@@ -34,6 +35,7 @@ def app(may_read: Callable[..., Any]) -> FastAPI:
         may_read: a FastAPI dependency that raises unless the caller may read the logs of the DAG `dag_id`.
     """
     made = FastAPI(title="Logs of CI-Pipeline's stages", openapi_url=None, docs_url=None, redoc_url=None)
+    made.add_middleware(Bounded)
 
     @made.api_route("/{dag_id}/{artifact_id}", methods=["GET", "HEAD"], dependencies=[Depends(may_read)])
     def log_file(dag_id: str, artifact_id: int) -> StreamingResponse:

@@ -11,6 +11,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
+def one_line(text: str) -> str:
+    """Return text that may stand in a line of a log: what a stranger says must not look like a line of its own."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def cut(text: str, length: int) -> str:
     """Return text of at most `length` characters; what was cut off shows as an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"

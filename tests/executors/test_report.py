@@ -124,3 +124,22 @@ def test_the_end_of_a_log_is_fit_for_another_log(tmp_path: Path) -> None:
 def test_a_stage_over_its_time_counts_as_aborted(status: Status, seconds: float, counts_as: Status) -> None:
     """Unless it succeeded all the same."""
     assert over_time(Report(status=status), seconds=seconds, limit=10).status is counts_as
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        '"outputs": {"nvr": "a\\u0000"}',
+        '"outputs": {"nvr": NaN}',
+        '"outputs": {"nvr": [Infinity]}',
+        '"tool_seconds": Infinity',
+        '"tests": [{"name": "a", "outcome": "passed", "seconds": Infinity}]',
+        f'"artifacts": [{{"name": "a", "path": "/a", "kind": "log", "sha256": "{"0" * 64}", "size": {2**63}}}]',
+    ],
+)
+def test_what_the_database_has_no_place_for_breaks_the_contract(tmp_path: Path, part: str) -> None:
+    """Else the stage's end could not be written down, and the run would hang on it."""
+    leave(tmp_path, f'{{"status": "SUCCESS", {part}}}')
+
+    with pytest.raises(ExecutorError, match="breaks the stage contract at"):
+        read_report(tmp_path)

@@ -8,7 +8,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ci_pipeline.datahub.api.app import create_app
-from ci_pipeline.gating.asked import LONGEST_BODY
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.ui.access import Viewer
@@ -91,7 +90,6 @@ def test_another_site_cannot_waive(client: TestClient, headers: dict[str, str]) 
         (b"{", "Invalid JSON"),
         (b"[]", "object"),
         (b'"\\ud800"', "Invalid JSON"),
-        (b" " * (LONGEST_BODY + 1), "longer than"),
         (json.dumps({**ASKED, "subject_identifier": "x" * 256}).encode(), "subject_identifier: "),
         (json.dumps({**ASKED, "subject_identifier": "a\x00b"}).encode(), "subject_identifier: "),
         (json.dumps({**ASKED, "subject_identifier": ""}).encode(), "subject_identifier: "),

@@ -113,7 +113,7 @@ def test_a_form_that_makes_no_sense_is_refused(client: TestClient, changed: dict
 
 
 @pytest.mark.usefixtures("red")
-@pytest.mark.parametrize("body", [b"", b"\xff", b"nonsense", b"&".join(b"a=b" for _ in range(20)), b"x" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"\xff", b"nonsense", b"&".join(b"a=b" for _ in range(20)), b"x" * 60_000])
 def test_what_is_no_form_is_refused(client: TestClient, body: bytes) -> None:
     """Whatever a program sends."""
     assert client.post("/ci-pipeline/waive", content=body, headers=SAME_SITE).status_code == 400

@@ -15,12 +15,13 @@ from aio_pika.exceptions import (
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 from fedora_messaging import exceptions as fedora
 
-from ci_pipeline.bus import tls
+from ci_pipeline.bus import properties, tls
 from ci_pipeline.bus.tls import TlsFiles
 from ci_pipeline.errors import BusUnreachable, CiPipelineError, MessageRejected, SettingsError
 
 SCHEMES: Final = ("amqp", "amqps")
 _NONE: Final = TlsFiles()
+properties.read_leniently()
 _HANGING_UP: Final = (ConnectionResetError, BrokenPipeError, asyncio.IncompleteReadError)
 FAILURES: Final = (*CONNECTION_EXCEPTIONS, fedora.BaseException)
 

@@ -1,6 +1,7 @@
 """The report a stage leaves (`result.json`), read as the hostile input it is: docs/stage-contract.md."""
 
 import errno
+import json
 import os
 import re
 from pathlib import Path
@@ -25,6 +26,24 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
+def _storable(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what JSON has no word for, or PostgreSQL's JSON no place.
+
+    Raises:
+        ValueError: there is a NaN, an infinity or a NUL in it, or it is nested too deeply.
+    """
+    try:
+        told = json.dumps(outputs, allow_nan=False)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if "\\u0000" in told:
+        raise ValueError("there is a NUL in it")
+    return outputs
+
+
+# What a 64-bit column holds.
+_LARGEST: Final = 2**63 - 1
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Line = Annotated[str, AfterValidator(clean), StringConstraints(max_length=4000)]
 
 
@@ -39,7 +58,7 @@ class ReportedArtifact(_Part):
     path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$", max_length=4000)]
     kind: Literal["srpm", "rpm", "image", "log", "junit", "report"]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0, le=_LARGEST)]
 
 
 class ReportedTest(_Part):
@@ -47,7 +66,7 @@ class ReportedTest(_Part):
 
     name: Line
     outcome: TestOutcome
-    seconds: Annotated[float, Field(ge=0)] = 0
+    seconds: Seconds = 0
     message: Line = ""
 
 
@@ -60,12 +79,12 @@ class Report(_Part):
     status: Status
     reason: Line = ""
     fault: Fault = Fault.NONE
-    outputs: dict[str, Any] = {}
+    outputs: Annotated[dict[str, Any], AfterValidator(_storable)] = {}
     artifacts: Annotated[list[ReportedArtifact], Field(max_length=1000)] = []
     tests: Annotated[list[ReportedTest], Field(max_length=50_000)] = []
-    tool_seconds: Annotated[float, Field(ge=0)] = 0
+    tool_seconds: Seconds = 0
     again_in: Annotated[float, Field(ge=0, le=3600)] = 0
-    seconds: Annotated[float, Field(ge=0)] = 0
+    seconds: Seconds = 0
 
 
 def aborted(reason: str) -> Report:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from ci_pipeline.errors import CiPipelineError, DatabaseUnreachable
 from ci_pipeline.ui.access import FindViewer, signed_in
+from ci_pipeline.ui.bounds import Bounded
 from ci_pipeline.ui.links import Links
 from ci_pipeline.ui.pages import bus, change, images, pipeline, static, waive
 from ci_pipeline.ui.rendering import answer
@@ -42,6 +43,7 @@ def create_app(find_viewer: FindViewer) -> FastAPI:
     for page in (pipeline, change, waive, images, bus, static):
         app.include_router(page.router)
     app.middleware("http")(_with_headers)
+    app.add_middleware(Bounded)
     app.exception_handler(HTTPException)(_refused)
     app.exception_handler(RequestValidationError)(_misunderstood)
     app.exception_handler(DatabaseUnreachable)(_away)

@@ -11,6 +11,7 @@ from ci_pipeline.datahub.api.edge import Edge
 from ci_pipeline.datahub.api.parameters import refuse_unknown
 from ci_pipeline.gating import routes as gating
 from ci_pipeline.ui.access import FindViewer, signed_in
+from ci_pipeline.ui.bounds import Bounded
 
 VERSION: Final = "1.0.0"
 BASE: Final = "/api/v1"
@@ -66,4 +67,5 @@ def create_app(find_viewer: FindViewer) -> FastAPI:
     app.include_router(gating.router)
     problems.handle(app)
     app.add_middleware(Edge)
+    app.add_middleware(Bounded)
     return app
