@@ -22,7 +22,7 @@ from ansible.module_utils.ci_space import explains
 from ansible.module_utils.ci_stage import DiskFullError, InfrastructureError, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 HOME: Final = "/builddir"
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -232,15 +232,16 @@ def _like_host(path: str) -> list[str]:
     return ["--ro-bind", path, path] if host.is_dir() else []
 
 
-def chown_trees(folders: Any, uid: int) -> None:
+def chown_trees(folders: Iterable[Path], uid: int) -> None:
     """Give whole trees to a user and group, without following symlinks. Nothing to do without root."""
     if os.geteuid() != 0:
         return
     for top in folders:
-        os.lchown(top, uid, uid)
-        for folder, names, files in os.walk(top):
-            for name in names + files:
-                os.lchown(Path(folder, name), uid, uid)
+        # The tool, for it goes down into folders of any depth; package code can nest them deeper than a path is long.
+        command = [require("chown"), "--recursive", "--no-dereference", f"{uid}:{uid}", "--", str(top)]
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if ran.returncode != 0:
+            raise InfrastructureError(f"{top} cannot be given to user {uid}: {last_line(ran.stderr)}")
 
 
 def require(tool: str, path: str | None = None) -> str:
