@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from ansible.module_utils.ci_sandbox import Sandbox
+from ansible.module_utils.ci_sandbox import ISOLATE, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,8 @@ _CAPABILITIES: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "
 class RootSandbox(Sandbox):
     """A sandbox whose program is root inside: the builder's without its powers, or the caller in a namespace."""
 
+    looks_like_root: ClassVar[bool] = True
+
     @property
     def uid(self) -> int:
         """The user id outside: nothing changes hands."""
@@ -28,7 +30,7 @@ class RootSandbox(Sandbox):
 
     def _namespaces(self) -> list[str]:
         base = ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "builder", "--cap-drop", "ALL"]
-        base += [word for name in ("pid", "net", "ipc", "uts") for word in (f"--unshare-{name}",)]
+        base += [f"--unshare-{name}" for name in ISOLATE]
         base += [word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}")]
         return base if os.geteuid() == 0 else [*base, "--unshare-user", "--uid", "0", "--gid", "0"]
 
@@ -36,9 +38,9 @@ class RootSandbox(Sandbox):
         # The kernel's settings are root's to write, whatever powers it lacks: with core_pattern it runs any program.
         return [*super()._files(), "--remount-ro", "/proc"]
 
-    def _limited(self) -> list[str]:
-        size = int(self.limits["disk_mb"]) << 20
-        return ["prlimit", f"--cpu={self.cpu_seconds()}", f"--fsize={size}", "--core=0", "--"]
+    def _limited(self, *, one_by_one: bool) -> list[str]:  # noqa: ARG002 - of its base class
+        """Limit no process by itself in memory and number: root is not, and dnf needs much."""
+        return ["prlimit", *self._rlimits(), "--"]
 
     @contextlib.contextmanager
     def _owned(self) -> Iterator[None]:

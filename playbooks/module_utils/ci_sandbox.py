@@ -1,9 +1,10 @@
 """The sandbox: the one way package code (a spec, a build, a test) runs on a builder.
 
-Bubblewrap gives it no network, its own processes, a read-only /usr, a private /tmp and home, and only the folders named
-here. As root the program inside gets a user id of its own, one that owns nothing else on the host, so limits on
-processes count for this run alone and files of root stay unreadable; without root a user namespace does the same with
-the caller's id. Folders appear under fixed paths inside, so that it works wherever the workspace lies (below /root
+Bubblewrap gives it no network, its own processes, a read-only /usr, a private /tmp and home, only the folders named
+here, and only the system calls that builds make (ci_seccomp); ci_bounds limits what all of it uses together. As root
+the program inside gets a user id of its own, one that owns nothing else on the host, so limits on processes count for
+this run alone and files of root stay unreadable; without root a user namespace does the same with the caller's id.
+Folders appear under fixed paths inside, so that it works wherever the workspace lies (below /root
 too).
 """
 
@@ -16,10 +17,12 @@ import subprocess
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from ansible.module_utils import ci_seccomp
+from ansible.module_utils.ci_bounds import Bounds
 from ansible.module_utils.ci_space import explains
-from ansible.module_utils.ci_stage import DiskFullError, InfrastructureError, clean
+from ansible.module_utils.ci_stage import DiskFullError, InfrastructureError, OverrunError, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +36,8 @@ _USER_NS_UID: Final = 1000
 _ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "rpm", "xdg")
 _LOG_TAIL: Final = 64 * 1024
 _LAST_WORDS: Final = 8 * 1024
-_ISOLATE: Final = ("pid", "net", "ipc", "uts", "cgroup-try")
+_LAST_SECONDS: Final = 5
+ISOLATE: Final = ("pid", "net", "ipc", "uts", "cgroup-try")
 _ROOT_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")  # only until setpriv has dropped to the user
 
 
@@ -63,37 +67,47 @@ class Sandbox:
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: str = HOME
     extra: Sequence[str] = ()
+    looks_like_root: ClassVar[bool] = False
 
     def run(self, command: Sequence[str], log: Path | None = None) -> Finished:
         """Run the command and wait; its output goes to `log` when given, else it is returned (its last 64 kB).
 
         Raises InfrastructureError when a tool is not installed, the sandbox could not be made, or the command failed
-        while the disk was full or the builder out of memory: a failure that is returned is the command's own.
+        while the disk was full or the builder out of memory, and OverrunError when it used more than it may: a failure
+        that is returned is the command's own.
         """
         for tool in ("prlimit", "setpriv", command[0]):
             require(tool, _PATH)
         killed_before = memory_kills()
         scratch = log or self.workspace / ".sandbox.out"
-        errors = self.workspace / ".sandbox.err"
-        with self._owned(), contextlib.ExitStack() as files:
-            out = files.enter_context(scratch.open("wb")).fileno()
-            err = subprocess.STDOUT if log else files.enter_context(errors.open("wb")).fileno()
-            code, timed_out, status = self._wait(command, out, err)
+        errors = scratch if log else self.workspace / ".sandbox.err"
+        bounds = Bounds(self.limits, self.writable.values(), {scratch, errors})
+        for path in (scratch, errors):
+            path.unlink(missing_ok=True)
+        with self._owned(), bounds.made(), scratch.open("ab") as out, errors.open("ab") as err:
+            code, timed_out, status = self._wait(command, (out.fileno(), err.fileno()), bounds)
         finished = Finished(code, timed_out, tail(scratch), "" if log else tail(errors))
         if not log:
             scratch.unlink()
             errors.unlink()
-        if code != 0 and not timed_out:
-            self._acquit(finished, status, memory_kills() - killed_before)
+        if not timed_out:
+            self._judge(finished, bounds, Path(command[0]).name, status, memory_kills() - killed_before)
         return finished
 
-    def _acquit(self, finished: Finished, status: str, kills: int) -> None:
-        """Raise InfrastructureError when it was not the command that failed."""
+    def _judge(self, finished: Finished, bounds: Bounds, program: str, status: str, kills: int) -> None:
+        """Raise OverrunError when the command used too much, InfrastructureError when it was not it that failed."""
         said = finished.stdout[-_LAST_WORDS:] + finished.stderr[-_LAST_WORDS:]
+        if overrun := bounds.overrun(finished.returncode, said, self.cpu_seconds()):
+            raise OverrunError(f"{program} and what it started {overrun}")
+        if finished.returncode != 0:
+            self._acquit(said, status, starved=bounds.starved(kills))
+
+    def _acquit(self, said: str, status: str, *, starved: bool) -> None:
+        """Raise InfrastructureError when it was not the command that failed."""
         folders = [self.workspace, *self.writable.values()]
         if short := explains(folders, said, float(self.limits["free_mb"])):
             raise DiskFullError(short, last_line(said))
-        if kills:
+        if starved:
             raise InfrastructureError(
                 "the builder ran out of memory, and its kernel killed a process; let it run fewer stages at a time"
             )
@@ -101,9 +115,10 @@ class Sandbox:
         if "exit-code" not in status:
             raise InfrastructureError(f"the sandbox could not be made, or was killed: {last_line(said)}")
 
-    def arguments(self) -> list[str]:
-        """Return the command line up to the command itself."""
-        return [require("bwrap"), *self._namespaces(), *self._files(), *self._environment(), "--", *self._limited()]
+    def arguments(self, *, one_by_one: bool) -> list[str]:
+        """Return the command line up to the command itself; `one_by_one`: nothing limits the processes together."""
+        inside = [*self._namespaces(), *self._files(), *self._environment()]
+        return [require("bwrap"), *inside, "--", *self._limited(one_by_one=one_by_one)]
 
     @property
     def uid(self) -> int:
@@ -116,7 +131,7 @@ class Sandbox:
 
     def _namespaces(self) -> list[str]:
         base = ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "builder", "--cap-drop", "ALL"]
-        base += [f"--unshare-{name}" for name in _ISOLATE]
+        base += [f"--unshare-{name}" for name in ISOLATE]
         if os.geteuid() == 0:
             return base + [word for name in _ROOT_CAPABILITIES for word in ("--cap-add", name)]
         return [*base, "--unshare-user", "--uid", str(_USER_NS_UID), "--gid", str(_USER_NS_UID)]
@@ -124,8 +139,10 @@ class Sandbox:
     def _files(self) -> list[str]:
         words = [word for path in ("/etc", "/opt", "/var") for word in shared_folder(path)]
         words += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/usr", "/usr"]
+        # They are memory, and counted as such: none may take all of it.
+        size = str((int(self.limits["memory_mb"]) << 20) // 2)
         for folder in (HOME, "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
-            words += ["--perms", "1777", "--tmpfs", folder]
+            words += ["--perms", "1777", "--size", size, "--tmpfs", folder]
         for name in ("bin", "sbin", "lib", "lib64"):
             words += _like_host(f"/{name}")
         for name in _ETC:
@@ -164,21 +181,20 @@ class Sandbox:
         }
         return [word for name, value in {**fixed, **self.environment}.items() for word in ("--setenv", name, value)]
 
-    def _limited(self) -> list[str]:
-        size = int(self.limits["disk_mb"]) << 20
-        words = [
-            "prlimit",
-            f"--nproc={int(self.limits['processes'])}",
-            f"--cpu={self.cpu_seconds()}",
-            f"--fsize={size}",
-            "--core=0",
-        ]
-        # Not the address space: Go, Java and sanitizers reserve far more of it than they use.
-        words += [f"--data={int(self.limits['memory_mb']) << 20}", "--nofile=4096", "--"]
+    def _limited(self, *, one_by_one: bool) -> list[str]:
+        words = ["prlimit", *self._rlimits(), "--nofile=4096"]
+        if one_by_one:
+            # Not the address space: Go, Java and sanitizers reserve far more of it than they use.
+            words += [f"--data={int(self.limits['memory_mb']) << 20}", f"--nproc={int(self.limits['processes'])}"]
         if os.geteuid() != 0:
-            return words
+            return [*words, "--"]
         drop = ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
-        return [*words, "setpriv", "--reuid", str(self.uid), "--regid", str(self.uid), *drop, "--"]
+        return [*words, "--", "setpriv", "--reuid", str(self.uid), "--regid", str(self.uid), *drop, "--"]
+
+    def _rlimits(self) -> list[str]:
+        # The soft limit of time first: its signal says what it is.
+        cpu = self.cpu_seconds()
+        return [f"--cpu={cpu}:{cpu + _LAST_SECONDS}", f"--fsize={int(self.limits['disk_mb']) << 20}", "--core=0"]
 
     @contextlib.contextmanager
     def _owned(self) -> Iterator[None]:
@@ -189,27 +205,32 @@ class Sandbox:
         finally:
             chown_trees(self.writable.values(), os.geteuid())
 
-    def _wait(self, command: Sequence[str], out: int, err: int) -> tuple[int, bool, str]:
+    def _wait(self, command: Sequence[str], output: tuple[int, int], bounds: Bounds) -> tuple[int, bool, str]:
         """Run the command; return its exit code, whether its time ran out, and what bubblewrap says of it."""
-        with os.fdopen(os.memfd_create("bwrap-status"), "rb") as status:
-            bwrap, *arguments = self.arguments()
+        with (
+            os.fdopen(os.memfd_create("bwrap-status"), "rb") as status,
+            ci_seccomp.opened(root=self.looks_like_root) as rules,
+        ):
+            bwrap, *arguments = self.arguments(one_by_one=not bounds.are_common)
+            files = ["--json-status-fd", str(status.fileno()), "--seccomp", str(rules)]
             process = subprocess.Popen(
-                [bwrap, "--json-status-fd", str(status.fileno()), *arguments, *command],
+                bounds.joined_by([bwrap, *files, *arguments, *command]),
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                pass_fds=[status.fileno()],
+                stdout=output[0],
+                stderr=output[1],
+                pass_fds=[status.fileno(), rules],
                 start_new_session=True,
             )
             timed_out = False
-            try:
-                process.wait(timeout=float(self.limits["seconds"]))
-            except subprocess.TimeoutExpired:
-                timed_out = True
-            finally:
-                # Killing bwrap ends the first process of its namespace, and with it everything inside.
-                process.kill()
-                process.wait()
+            with bounds.watching(process):
+                try:
+                    process.wait(timeout=float(self.limits["seconds"]))
+                except subprocess.TimeoutExpired:
+                    timed_out = True
+                finally:
+                    # Killing bwrap ends the first process of its namespace, and with it everything inside.
+                    process.kill()
+                    process.wait()
             status.seek(0)
             return process.returncode, timed_out, status.read().decode()
 
@@ -233,15 +254,19 @@ def _like_host(path: str) -> list[str]:
 
 
 def chown_trees(folders: Iterable[Path], uid: int) -> None:
-    """Give whole trees to a user and group, without following symlinks. Nothing to do without root."""
-    if os.geteuid() != 0:
+    """Give whole trees, however deep, to a user and group, without following symlinks. Nothing to do without root."""
+    named = [str(folder) for folder in folders]
+    if os.geteuid() != 0 or not named:
         return
-    for top in folders:
-        # The tool, for it goes down into folders of any depth; package code can nest them deeper than a path is long.
-        command = [require("chown"), "--recursive", "--no-dereference", f"{uid}:{uid}", "--", str(top)]
-        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if ran.returncode != 0:
-            raise InfrastructureError(f"{top} cannot be given to user {uid}: {last_line(ran.stderr)}")
+    ran = subprocess.run(
+        [require("chown", _PATH), "--no-dereference", "--recursive", f"{uid}:{uid}", "--", *named],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if ran.returncode != 0:
+        raise InfrastructureError(f"the folders of a sandbox cannot change hands: {last_line(ran.stderr)}")
 
 
 def require(tool: str, path: str | None = None) -> str:

@@ -43,6 +43,10 @@ class PackageError(StageError):
     fault = PACKAGE
 
 
+class OverrunError(PackageError):
+    """What the package runs used more than its limits allow, whatever else was short while it did."""
+
+
 class InfrastructureError(StageError):
     """A host, a tool or a setting is at fault; trying again may help."""
 
@@ -97,7 +101,7 @@ def explained(error: StageError | OSError | RecursionError, shortage: str) -> St
         # Nothing of ours calls itself but what goes down into folders; only package code nests them a thousand deep.
         return PackageError("the package left folders that are nested too deeply")
     part = error.part if isinstance(error, StageError) else {}
-    if isinstance(error, DiskFullError):
+    if isinstance(error, (DiskFullError, OverrunError)):
         return error
     if shortage:
         return DiskFullError(shortage, str(error), part)

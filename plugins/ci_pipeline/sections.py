@@ -240,9 +240,9 @@ class Limits(Section):
 
     seconds: int = Field(1800, ge=10, description="wall time of a stage")
     boot_seconds: int = Field(120, ge=5, description="time a host has to come up")
-    memory_mb: int = Field(1024, ge=128, description="memory of a build or of a virtual machine")
-    disk_mb: int = Field(4096, ge=64, description="largest file a build may write")
-    processes: int = Field(512, ge=16, description="processes a build may have")
+    memory_mb: int = Field(1024, ge=128, description="memory of a build, all its processes, or of a virtual machine")
+    disk_mb: int = Field(4096, ge=64, description="files of a build, all together; also its largest file")
+    processes: int = Field(512, ge=16, description="processes a build may have at a time, threads too")
     free_mb: int = Field(512, ge=1, description="space there must be on each disk a stage works on before it begins")
 
 

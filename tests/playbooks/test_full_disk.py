@@ -118,6 +118,17 @@ def test_a_package_over_its_own_limit_is_at_fault(build: Build) -> None:
     report = build(WRITE, limits=LIMITS | {"disk_mb": 64})
 
     assert (report.status, report.fault) == (Status.FAILURE, Fault.PACKAGE)
+    assert report.reason.startswith("rpmbuild and what it started wrote ")
+    assert report.reason.endswith(" 64 MB of files in all (limits.disk_mb)")
+    assert [artifact.name for artifact in report.artifacts] == ["build.log"]
+
+
+def test_a_package_that_fills_the_disk_over_its_limit_is_at_fault(build: Build, small_disk: SmallDisk) -> None:
+    """It would do so again."""
+    small_disk.grow(48)
+    report = build(WRITE, where=small_disk.path / "try", limits=LIMITS | {"disk_mb": 24, "free_mb": 16})
+
+    assert (report.status, report.fault) == (Status.FAILURE, Fault.PACKAGE), report.reason
 
 
 def test_words_about_a_full_disk_prove_nothing(build: Build) -> None:
