@@ -76,7 +76,7 @@ class Builder:
         """Have a stage carried out, as the operator does. Keys given override the common request."""
         run = f"run-{len(self.ended) + 1}"
         workspace, repo = self.state / "runs" / run / f"{stage}-1", self.artifacts / "packages" / run
-        workspace.mkdir(parents=True)
+        workspace.mkdir(mode=0o700, parents=True)
         places = {
             "artifacts": str(self.artifacts),
             "workspace": str(workspace),

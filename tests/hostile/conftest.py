@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,9 +24,30 @@ if TYPE_CHECKING:
     from tests.hostile.builder import Builder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def builder() -> Iterator[Builder]:
-    """Return a builder with secrets on it; after the attacks of a test, a harmless package must still build there."""
+    """Return a builder with secrets on it, for all attacks of a module: a harmless package must still build there."""
+    with _builder() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def package(builder: Builder) -> Path:
+    """Return the repository of the harmless package, built."""
+    built = builder.build_harmless()
+    assert built.told == ("SUCCESS", "", "")
+    return built.package_repo
+
+
+@pytest.fixture
+def open_builder() -> Iterator[Builder]:
+    """Return a builder for what gets out."""
+    with _builder() as one:
+        yield one
+
+
+@contextlib.contextmanager
+def _builder() -> Iterator[Builder]:
     # Its own short path: the address of a Unix socket holds 108 bytes.
     folder = Path(tempfile.mkdtemp(prefix="ci-hostile-"))
     try:

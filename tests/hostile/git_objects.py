@@ -29,12 +29,6 @@ def with_file(name: bytes, mode: bytes = FILE) -> Callable[[DistGit], str]:
     return commit
 
 
-def link_for_spec(git: DistGit) -> str:
-    """Commit a spec that is a link to /etc/passwd."""
-    (git.path / "hello.spec").symlink_to("/etc/passwd")
-    return git.commit()
-
-
 def large(git: DistGit) -> str:
     """Commit 17 MB that nothing makes smaller, and remove them again: they stay in the repository."""
     (git.path / "noise").write_bytes(os.urandom(17 << 20))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.hostile.builder import Builder, Ended
 
+pytestmark = pytest.mark.timeout(1200)
+
 REF: Final = "fedora/f26/x86_64/atomic-host"
 CANNOT: Final = "the tree cannot be composed: "
 PACKAGE: Final = """\

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.hostile.builder import Builder
 
+pytestmark = pytest.mark.timeout(1200)
+
 PROBES: Final = "probes.sh"
 # A program that leaves its parents: it must end with the build.
 DAEMON: Final = "setsid sh -c 'sleep 98765 & exec sleep 98765' >/dev/null 2>&1 &"
@@ -44,19 +46,19 @@ TASKS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def test_every_way_leads_out_where_nothing_holds_it(builder: Builder, tmp_path: Path) -> None:
+def test_every_way_leads_out_where_nothing_holds_it(open_builder: Builder, tmp_path: Path) -> None:
     """Else a probe that finds nothing would prove nothing."""
     if os.geteuid() != 0:
         pytest.skip("some of the ways are root's alone")
     ways = {name: way for name, way in escapes.ALL.items() if name not in escapes.LASTING}
     probes = tmp_path / PROBES
-    probes.write_text(escapes.script(ways, builder.places))
+    probes.write_text(escapes.script(ways, open_builder.places))
     ran = subprocess.run(["sh", probes], capture_output=True, text=True, check=True)
     found = [name for name in ways if f"{name}: " not in ran.stdout]
 
     assert found == []
-    assert builder.canary in ran.stdout
-    assert len(builder.harm()) == 7
+    assert open_builder.canary in ran.stdout
+    assert len(open_builder.harm()) == 7
 
 
 def test_a_build_gets_nowhere(builder: Builder) -> None:
@@ -88,9 +90,8 @@ def command_lines() -> str:
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
-def test_the_tests_of_a_package_get_nowhere(builder: Builder) -> None:
+def test_the_tests_of_a_package_get_nowhere(builder: Builder, package: Path) -> None:
     """Whatever means of Ansible they use: their localhost is the sandbox, and so is whoever they delegate to."""
-    package = builder.build_harmless().package_repo
     probes = escapes.script(escapes.ALL, builder.places)
     ended = builder.run_tests(
         package,

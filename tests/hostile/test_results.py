@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from tests.playbooks.sti import shell
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.hostile.builder import Builder
+
+pytestmark = pytest.mark.timeout(1200)
 
 # Of each file its name, the Python that gives its text, and what is said of it in the end; "": it is no test.
 FILES: Final = {
@@ -68,9 +74,8 @@ def leaving(builder: Builder, *lines: str) -> dict[str, str]:
     return {"tests/tests.yml": shell("python3 leave.py"), "tests/leave.py": program}
 
 
-def test_hostile_results_are_errors(builder: Builder) -> None:
+def test_hostile_results_are_errors(builder: Builder, package: Path) -> None:
     """Each file is an error of its own; the others count all the same."""
-    package = builder.build_harmless().package_repo
     lines = [f"leave({name!r}, {text})" for name, (text, _) in FILES.items()]
     ended = builder.run_tests(package, leaving(builder, *lines, f"leave('names.xml', {NAMES!r})", ODD))
     wanted = {name: ("error", said) for name, (_, said) in FILES.items() if said}
@@ -82,9 +87,8 @@ def test_hostile_results_are_errors(builder: Builder) -> None:
     assert builder.run_tests(package, {"tests/tests.yml": shell("true")}).told == ("SUCCESS", "", "")
 
 
-def test_a_flood_of_results_is_cut_off(builder: Builder) -> None:
+def test_a_flood_of_results_is_cut_off(builder: Builder, package: Path) -> None:
     """What is read of it fits into the report, which says that there was more."""
-    package = builder.build_harmless().package_repo
     lines = [f"leave('{number}.xml', '<testsuite>' + {CASE!r} * 15_000 + '</testsuite>')" for number in range(2)]
     ended = builder.run_tests(package, leaving(builder, *lines))
 
@@ -94,10 +98,9 @@ def test_a_flood_of_results_is_cut_off(builder: Builder) -> None:
     assert builder.run_tests(package, {"tests/tests.yml": shell("true")}).told == ("SUCCESS", "", "")
 
 
-def test_folders_without_end_fail_the_tests(builder: Builder) -> None:
+def test_folders_without_end_fail_the_tests(builder: Builder, package: Path) -> None:
     """Nobody could say what results are in them."""
-    package = builder.build_harmless().package_repo
-    nest = "for _ in range(3000):\n    os.mkdir('d'); os.chdir('d')"
+    nest = "for _ in range(1500):\n    os.mkdir('d'); os.chdir('d')"
 
     assert builder.run_tests(package, leaving(builder, nest)).told == (
         "FAILURE",
