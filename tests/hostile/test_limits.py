@@ -20,9 +20,9 @@ pytestmark = pytest.mark.timeout(1200)
 
 TIGHT: Final = LIMITS | {"seconds": 60, "memory_mb": 256, "disk_mb": 64, "processes": 64}
 # Half of it is for git, which is slow on a busy machine.
-SHORT: Final = TIGHT | {"seconds": 14}
+SHORT: Final = TIGHT | {"seconds": 20}
 TOO_MUCH: Final = "rpmbuild and what it started "
-TOO_LONG: Final = r"the stage was ended: it used up its limit of 14 s \(limits\.seconds\): "
+TOO_LONG: Final = r"the stage was ended: it used up its limit of 20 s \(limits\.seconds\): "
 FORK: Final = "import os, time\nwhile True:\n    os.fork() or time.sleep(60)"
 FILES: Final = 'for number in range(10**6): open(str(number), "w").close()'
 
@@ -35,7 +35,6 @@ def building(command: str, says: str, **ending: str) -> Attack:
 BUILDS: Final = {
     "processes": building(f"python3 -c '{FORK}'", TOO_MUCH + r"wanted more than 64 processes at a time .*"),
     "memory": building("python3 -c 'b\"x\" * (1 << 30)'", TOO_MUCH + r"used more than 256 MB of memory in all .*"),
-    "memory as files": building("head -c 1G /dev/zero > /tmp/big", TOO_MUCH + ".*"),
     "one file": building("head -c 100G /dev/zero > big", TOO_MUCH + r"wrote .*more than 64 MB.*\(limits\.disk_mb\)"),
     "a hole": building("truncate --size=100G big", TOO_MUCH + r"wrote a file of more than 64 MB \(limits\.disk_mb\)"),
     "files": building(f"python3 -c '{FILES}'", TOO_MUCH + r"wrote more than 64 MB of files in all \(limits\.disk_mb\)"),
@@ -45,15 +44,8 @@ BUILDS: Final = {
         TOO_MUCH + "nested folders deeper than a path may be long",
     ),
     "time": Attack(
-        TOO_LONG + "the build was stopped after 14 seconds",
-        {"hello.spec": spec(build="while :; do :; done")},
-        request={"limits": SHORT},
-        status="ABORTED",
-        fault="",
-    ),
-    "time of who reads its spec": Attack(
-        TOO_LONG + "hello.spec could not be read within 14 seconds",
-        {"hello.spec": spec(preamble="%(while :; do :; done)")},
+        TOO_LONG + "hello.spec could not be read within 20 seconds",
+        {"hello.spec": spec(preamble="%(while :; do sleep 1; done)")},
         request={"limits": SHORT},
         status="ABORTED",
         fault="",
@@ -64,7 +56,7 @@ BOMB: Final = "".join(
 )
 OVER: Final = "ansible-playbook and what it started used more than 256 MB of memory in all (limits.memory_mb)"
 STOPPED: Final = (
-    "the stage was ended: it used up its limit of 14 s (limits.seconds): 1 of 1 functional test failed: tests.yml"
+    "the stage was ended: it used up its limit of 20 s (limits.seconds): 1 of 1 functional test failed: tests.yml"
 )
 # Of each its text, its limits, and how it ends.
 PLAYBOOKS: Final = {
