@@ -205,7 +205,7 @@ def _remove(folder: Path) -> None:
     """Kill what is in a group and remove it. What the kernel does not let go of in time is left to the next sandbox."""
     until = time.monotonic() + _GONE_SECONDS
     while time.monotonic() < until:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # another sandbox may be removing it, too
             # 0 is one of another namespace of processes.
             for pid in filter(None, map(int, (folder / "cgroup.procs").read_text(encoding="ascii").split())):
                 with contextlib.suppress(ProcessLookupError):

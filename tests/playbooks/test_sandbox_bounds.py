@@ -92,9 +92,9 @@ def group() -> ci_cgroup.Cgroup:
     return found
 
 
-def groups(like: ci_cgroup.Cgroup) -> set[Path]:
-    """Return the control groups of sandboxes that there are."""
-    return {path for folder in like.folders for path in folder.parent.glob("ci-pipeline-*")}
+def groups(like: ci_cgroup.Cgroup, maker: int) -> set[Path]:
+    """Return the control groups of sandboxes that a process has made; others make theirs beside them."""
+    return {path for folder in like.folders for path in folder.parent.glob(f"ci-pipeline-*-{maker}-*")}
 
 
 @contextlib.contextmanager
@@ -259,20 +259,18 @@ def test_a_group_that_cannot_be_made_leaves_limits_for_each_process(
 
 def test_a_group_goes_with_its_sandbox(run: Callable[..., Finished], group: ci_cgroup.Cgroup) -> None:
     """Whatever way it ended."""
-    before = groups(group)
     run("true")
     run("sleep", "600", seconds=1)
     with pytest.raises(OverrunError):
         run("python3", "-c", HOG)
 
-    assert groups(group) == before
+    assert not groups(group, os.getpid())
 
 
 def test_a_group_whose_maker_was_killed_is_removed_by_the_next(
     run: Callable[..., Finished], group: ci_cgroup.Cgroup, tmp_path: Path
 ) -> None:
     """With what is still in it."""
-    before = groups(group)
     program = f"""
 import sys
 import ansible.module_utils
@@ -285,13 +283,13 @@ with group.made(64, 8):
 """
     maker = subprocess.Popen([sys.executable, "-c", program])
     inside = _wait_for(lambda: [one for one in psutil.Process(maker.pid).children() if one.name() == "sleep"])[0]
+    left = groups(group, maker.pid)
     maker.send_signal(signal.SIGKILL)
     maker.wait()
-    left = groups(group) - before
     run("true")
 
     assert left
-    assert groups(group) == before
+    assert not groups(group, maker.pid)
     assert not inside.is_running() or inside.status() == psutil.STATUS_ZOMBIE
 
 
