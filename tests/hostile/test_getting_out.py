@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(1200)
 
 PROBES: Final = "probes.sh"
-# A program that leaves its parents: it must end with the build.
-DAEMON: Final = "setsid sh -c 'sleep 98765 & exec sleep 98765' >/dev/null 2>&1 &"
+# A program that leaves its parents: it must end with the build. Its argument is this builder's alone.
+SLEEP: Final = "sleep 9{worker}"
+DAEMON: Final = f"setsid sh -c '{SLEEP} & exec {SLEEP}' >/dev/null 2>&1 &"
 RUN: Final = f"sh %{{_sourcedir}}/{PROBES}"
 # While the spec is read: from the shell, and from Lua, which is rpm's own process.
 MACRO: Final = f"%{{error:shell: %({DAEMON} {RUN}) Lua: %{{lua: print(io.popen('sh probes.sh'):read('a'))}}}}"
@@ -64,15 +65,15 @@ def test_every_way_leads_out_where_nothing_holds_it(open_builder: Builder, tmp_p
 def test_a_build_gets_nowhere(builder: Builder) -> None:
     """Neither do the macros that are run before it, nor what they leave running."""
     probes = escapes.script(escapes.ALL, builder.places)
-    read = builder.build_files({"hello.spec": spec(preamble=MACRO), PROBES: probes})
+    read = builder.build_files({"hello.spec": builder.filled(spec(preamble=MACRO)), PROBES: probes})
     build = f"{DAEMON}\nsh %{{_sourcedir}}/{PROBES}\nexit 1"
-    built = builder.build_files({"hello.spec": spec(build=build), PROBES: probes})
+    built = builder.build_files({"hello.spec": builder.filled(spec(build=build)), PROBES: probes})
 
     assert read.told[:2] == built.told[:2] == ("FAILURE", "package")
     assert f"hello.spec is not a valid spec: shell: {NOTHING} Lua: {NOTHING}" in read.told[2]
     assert built.told[2] == f"%build failed: {NOTHING}"
     assert builder.harm() == []
-    assert "98765" not in command_lines()
+    assert builder.filled(SLEEP) not in command_lines()
     assert builder.build_harmless().told == ("SUCCESS", "", "")
 
 
@@ -108,7 +109,7 @@ def test_the_tests_of_a_package_get_nowhere(builder: Builder, package: Path) -> 
     assert f"the callback: {NOTHING}" in log
     assert "nothing led out" in log
     assert builder.harm() == []
-    assert "98765" not in command_lines()
+    assert builder.filled(SLEEP) not in command_lines()
     assert builder.run_tests(package, {"tests/tests.yml": shell("true")}).told == ("SUCCESS", "", "")
 
 
