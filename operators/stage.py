@@ -122,7 +122,8 @@ class StageOperator(BaseOperator):
         try:
             request = store.transact(make)
             store.let_go()  # a stage may take hours
-            workspace.mkdir(parents=True, exist_ok=True)
+            # For our account alone: what package code leaves there may be set-user-ID.
+            workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self.secret_files(workspace) as files:
                 return self.stage_executor.run({**request, **self.variables(), **files}, workspace=workspace)
         except StageEnded as error:

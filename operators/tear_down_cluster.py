@@ -61,7 +61,7 @@ class TearDownClusterOperator(BaseOperator):
 
     def _tear_down(self, run: Run, try_number: int) -> Report:
         workspace = requests.workspace_of(settings.current(), run, NAME, try_number)
-        workspace.mkdir(parents=True, exist_ok=True)
+        workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
         request = requests.common(settings.current(), run, NAME, workspace)
         try:
             return self.stage_executor.run(request, workspace=workspace)

@@ -28,7 +28,8 @@ def fetch(params: dict[str, Any]) -> Part:
     workspace = Path(params["workspace"])
     name = f"{params['namespace']}/{params['repo']}"
     # Ended well before the stage is: a dist-git that hangs is worth another try, a stage over its time gets none.
-    clone = Clone(workspace / "git", params["url"], name, float(params["limits"]["seconds"]) / 2)
+    seconds, size = float(params["limits"]["seconds"]) / 2, int(params["limits"]["disk_mb"]) << 20
+    clone = Clone(workspace / "git", params["url"], name, seconds=seconds, size_limit=size)
     clone.fetch()
     clone.check(params["rev"], params["branch"])
     clone.checkout(params["rev"], workspace / "source")

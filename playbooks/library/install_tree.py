@@ -32,6 +32,8 @@ ARGUMENTS: Final[dict[str, Any]] = {
 }
 HOME: Final = "/builddir"
 TREE: Final = "/tree"
+# The package that makes a tree a host.
+BASE: Final = "host-base"
 DBPATH: Final = "/usr/share/rpm"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _MAIN: Final = f"""[main]
@@ -47,7 +49,14 @@ plugins=0
 reposdir=/nonexistent
 """
 # What makes dnf's failure one of the packages rather than one of this builder.
-_RESOLUTION: Final = re.compile(r"Problem|No match|Unable to find a match|conflict|scriptlet", re.IGNORECASE)
+_RESOLUTION: Final = re.compile(
+    r"Problem|No match|Unable to find a match|conflict|scriptlet|unpacking of archive failed|Error unpacking",
+    re.IGNORECASE,
+)
+# The lines of its output that say what is wrong.
+_TELLING: Final = re.compile(
+    r"^(?:Error: *\S|Problem|- |No match|.*scriptlet failed|file \S+ .*conflict)|Error unpacking .*"
+)
 # WAL files beside the database would make it a different commit each time, and unreadable in a read-only /usr.
 _NO_WAL: Final = (
     "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('PRAGMA journal_mode=DELETE').fetchone()[0])"
@@ -80,7 +89,7 @@ class Installation:
         self._dnf()
         installed = self._installed()
         self._check(installed)
-        finish(self.tree)
+        finish(self.tree, has_base=any(one.name == BASE for one in installed))
         rows = [[one.name, one.epoch, one.version, one.release, one.arch] for one in installed]
         return {
             "tree": str(self.tree),
@@ -121,8 +130,13 @@ class Installation:
         return parse_query(ran.stdout)
 
     def _check(self, installed: list[Nevra]) -> None:
-        """Raise PackageError when an installed package is another build than the candidate's of the same name."""
+        """Raise PackageError when a package is missing, or another build than the candidate's of the same name."""
         there = {one.name: one for one in installed}
+        # dnf takes what obsoletes a package for the package.
+        if BASE in self.install and BASE not in there:
+            raise PackageError(
+                f"a package takes the place of {BASE}, which makes the tree a host", {"artifacts": self._artifacts()}
+            )
         for wanted in self.candidates:
             found = there.get(wanted.name)
             if found is not None and found != wanted:
@@ -167,9 +181,8 @@ def _section(name: str, hidden: list[str]) -> str:
 def _sentence(log: str) -> str:
     """Return what dnf says is wrong: its problems when it names any, else its last line."""
     lines = [clean(line) for line in log.splitlines() if line.strip()]
-    telling = [
-        line.lstrip("- ") for line in lines if re.match(r"(?:Error: *\S|Problem|- |No match|.*scriptlet failed)", line)
-    ]
+    found = [(line, match) for line in lines if (match := _TELLING.search(line))]
+    telling = [line[match.start() :].lstrip("- ") for line, match in found]
     return clean("; ".join(telling) if telling else "".join(lines[-1:]) or "dnf said nothing", 400)
 
 

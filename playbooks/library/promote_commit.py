@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_ostree import Repository, candidate_ref, valid_checksum
+from ansible.module_utils.ci_repo import index
 from ansible.module_utils.ci_rpm import Rpm, query
 from ansible.module_utils.ci_stage import InfrastructureError, Part, run_module
-from ansible.module_utils.ci_tools import Clock, locked, output, switch_link
+from ansible.module_utils.ci_tools import Clock, locked, switch_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +76,8 @@ def _package_set(params: dict[str, Any], link: Path, rev: str) -> Path:
     scratch.mkdir(parents=True)
     for rpm in [*(rpm for rpm in old if rpm.name not in names), *new]:
         _link_or_copy(rpm.path, scratch / rpm.path.name)
-    output(["createrepo_c", "--quiet", "--no-database", "--general-compress-type=gz", scratch])
+    with Clock.running():
+        index(scratch, *sandbox)
     scratch.rename(folder)
     return folder
 

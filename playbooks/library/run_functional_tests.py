@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_junit import Test, read_junit
+from ansible.module_utils.ci_junit import TESTS_LIMIT, Test, read_junit
 from ansible.module_utils.ci_reruns import Attempt, Reruns, Source, run_all
 from ansible.module_utils.ci_results import read_results_yml, regular_files, verdict
 from ansible.module_utils.ci_sandbox import Finished, Sandbox, require
@@ -45,6 +46,7 @@ _SOURCE: Final = "/source"
 _INVENTORY: Final = "/sti/inventory"
 _RECAP: Final = re.compile(r"^\S+\s+: ok=(\d+)\s+changed=\d+\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 _SAID: Final = re.compile(r"^(?:\[ERROR\]|ERROR!|fatal): *(.+)$", re.MULTILINE)
+_PATH_LIMIT: Final = 2000
 _KINDS: Final = {".xml": "junit", ".yml": "report", ".yaml": "report", ".log": "log", ".txt": "log"}
 
 
@@ -175,6 +177,8 @@ def _reported(folder: Path) -> list[Test]:
         # A plan's JUnit file has the tests of its results.yaml once more.
         if not plans.isdisjoint(path.parents):
             continue
+        if len(tests) > TESTS_LIMIT:
+            break
         try:
             if path == folder / "results.yml":
                 tests += read_results_yml(path)
@@ -193,7 +197,8 @@ def _of_tmt(folder: Path) -> tuple[set[Path], list[Test]]:
     try:
         plans = find_plans(folder)
         for plan in plans:
-            tests += read_tmt_results(plan)
+            if len(tests) <= TESTS_LIMIT:
+                tests += read_tmt_results(plan)
     except (OSError, PackageError) as error:
         tests.append(_error("results.yaml", clean(error, 300)))
     return set(plans), tests
@@ -223,10 +228,16 @@ def _artifacts(workspace: Path) -> list[dict[str, str]]:
     """Return what the tests left, and Ansible's own logs."""
     found = [{"path": str(path), "kind": "log"} for path in sorted(workspace.glob("*.ansible.log"))]
     root = workspace / "artifacts"
-    kept = [path for path in regular_files(root) if path.suffix in _KINDS]
+    kept = [path for path in regular_files(root) if path.suffix in _KINDS and _can_be_named(path)]
     return found + [
         {"path": str(path), "kind": _KINDS[path.suffix], "name": str(path.relative_to(root))} for path in kept
     ]
+
+
+def _can_be_named(path: Path) -> bool:
+    """Tell whether a result can name the file: not when its name is no text, or longer than a path of ours gets."""
+    name = os.fsencode(path)
+    return len(name) <= _PATH_LIMIT and name.decode(errors="replace") == str(path)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,9 @@ def write(params: dict[str, Any]) -> Part:
     content = result(params)
     target = Path(params["workspace"]) / "result.json"
     scratch = target.with_suffix(".json.new")
-    scratch.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    # As they are: escaped, the characters of some alphabets take twelve bytes instead of four.
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    scratch.write_text(text, encoding="utf-8", errors="replace")
     scratch.replace(target)
     return {"status": content["status"], "reason": content["reason"]}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,7 +14,9 @@ from ansible.module_utils.ci_sandbox import require
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, StageError, clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import IO
 
 # What git-receive calls rawhide is any of these in dist-git, over the years.
 _RAWHIDE: Final = ("rawhide", "main", "master")
@@ -26,9 +30,11 @@ _NETWORK: Final = re.compile(
     r"could not resolve|connection|timed out|unable to connect|permission denied", re.IGNORECASE
 )
 _PASSED_ON: Final = ("PATH", "HOME", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy")
+# Of a file larger than this git keeps no copy in memory, let alone several.
 _CONFIG: Final = """[core]
 \thooksPath = /dev/null
 \tfsmonitor = false
+\tbigFileThreshold = 32m
 [safe]
 \tdirectory = *
 [submodule]
@@ -40,6 +46,15 @@ _CONFIG: Final = """[core]
 [advice]
 \tdetachedHead = false
 """
+
+
+# A dist-git commit has a spec, patches and tests. A few kilobytes of git objects can unfold into anything.
+_FILES_LIMIT: Final = 50_000
+_PATH_LIMIT: Final = 1000
+_NAME_LIMIT: Final = 255
+# The C library's words for a pack over the size a file may have.
+_TOO_LARGE: Final = "File too large"
+_CHUNK: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -55,13 +70,14 @@ class Commit:
 class Clone:
     """A bare clone below `folder`; `name` (namespace/repo) is what error messages call it.
 
-    `seconds` is what one git command may take.
+    `seconds` is what one git command may take, `size_limit` how many bytes a pack, or the files of a commit, may have.
     """
 
     folder: Path
     url: str
     name: str
     seconds: float
+    size_limit: int
 
     @property
     def path(self) -> Path:
@@ -69,7 +85,10 @@ class Clone:
         return self.folder / "dist-git.git"
 
     def fetch(self) -> None:
-        """Clone. Raises PackageError when there is no such repository, InfrastructureError for anything else."""
+        """Clone.
+
+        Raises PackageError when there is no such repository or it is too large, InfrastructureError for anything else.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "gitconfig").write_text(_CONFIG, encoding="ascii")
         run = self._run("clone", "--quiet", "--bare", "--no-local", "--", self.url, str(self.path))
@@ -91,16 +110,60 @@ class Clone:
             raise PackageError(f"commit {rev} of {self.name} is not on branch {branch}")
 
     def checkout(self, rev: str, tree: Path) -> None:
-        """Write the commit's files into `tree`, without any trace of git. Symlinks stay what they are."""
+        """Write the commit's files into `tree`, without any trace of git. Symlinks stay what they are.
+
+        Raises PackageError when git does not take their names, or there are more of them than a package has.
+        """
+        self._measure(rev)
         tree.mkdir()
         run = self._git(f"--work-tree={tree}", "checkout", "--quiet", "--force", "--detach", rev)
         if run.returncode != 0:
-            raise InfrastructureError(f"commit {rev} of {self.name} cannot be checked out: {clean(run.stderr, 200)}")
+            kind = PackageError if "invalid path" in run.stderr else InfrastructureError
+            raise kind(f"commit {rev} of {self.name} cannot be checked out: {clean(run.stderr, 200)}")
+
+    def _measure(self, rev: str) -> None:
+        """Raise PackageError when the files of a commit are too many or too large, before any is written."""
+        files = size = 0
+        for length, path in self._listed(rev):
+            files, size = files + 1, size + length
+            if files > _FILES_LIMIT:
+                raise PackageError(f"commit {rev} of {self.name} has more than {_FILES_LIMIT} files")
+            if size > self.size_limit:
+                room = self.size_limit >> 20
+                raise PackageError(f"the files of commit {rev} of {self.name} have over {room} MiB (limits.disk_mb)")
+            if len(path) > _PATH_LIMIT or max(map(len, path.split(b"/"))) > _NAME_LIMIT:
+                raise PackageError(f"commit {rev} of {self.name} has a file with a name that is too long")
+
+    def _listed(self, rev: str) -> Iterator[tuple[int, bytes]]:
+        """Yield size in bytes and path of each file and folder of a commit, as git comes upon them."""
+        command = [*self._program(), f"--git-dir={self.path}", "ls-tree", "-r", "-t", "-l", "-z", "--full-tree", rev]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environment(),
+        ) as git:
+            try:
+                yield from map(_entry, _records(git.stdout))
+            except GeneratorExit:
+                git.kill()
+                raise
+        if git.returncode == -signal.SIGKILL:
+            raise _killed(git.returncode)
+        if git.returncode != 0:
+            raise PackageError(f"git cannot list the files of commit {rev} of {self.name}; is its tree broken?")
 
     def describe(self, rev: str) -> Commit:
-        """Return count, subject and time of the commit."""
+        """Return count, subject and time of the commit. Raises PackageError when its time is none."""
         count = self._git("rev-list", "--count", rev).stdout.strip()
         time, _, subject = self._git("log", "-1", "--no-show-signature", "--format=%cI%n%s", rev).stdout.partition("\n")
+        try:
+            dt.datetime.fromisoformat(time)
+        except ValueError as error:
+            raise PackageError(
+                f"commit {rev} of {self.name} was made at no time there is ({clean(time, 40)}); amend it"
+            ) from error
         return Commit(int(count), clean(subject, 200), time)
 
     def _heads(self, branch: str) -> list[str]:
@@ -114,7 +177,7 @@ class Clone:
         return self._run(f"--git-dir={self.path}", *arguments)
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [require("git"), *arguments]
+        command = [*self._program(), *arguments]
         try:
             ran = subprocess.run(
                 command,
@@ -131,8 +194,13 @@ class Clone:
                 f"git took more than {self.seconds:.0f} seconds for {self.name}; is dist-git away?"
             ) from error
         if ran.returncode < 0:
-            raise InfrastructureError(f"signal {-ran.returncode} ended git; is the builder out of memory?")
+            raise _killed(ran.returncode)
         return ran
+
+    def _program(self) -> list[str]:
+        # The signal would end git before it says why.
+        limited = [require("prlimit"), f"--fsize={self.size_limit}", "--", require("env"), "--ignore-signal=XFSZ"]
+        return [*limited, require("git")]
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -147,6 +215,29 @@ class Clone:
 
     def _clone_error(self, stderr: str) -> StageError:
         said = clean(stderr, 300)
+        if _TOO_LARGE in stderr:
+            return PackageError(f"the repository {self.name} has over {self.size_limit >> 20} MiB (limits.disk_mb)")
         if _MISSING.search(stderr) and not _NETWORK.search(stderr):
             return PackageError(f"there is no repository {self.name} in dist-git ({said})")
         return InfrastructureError(f"{self.name} cannot be cloned from dist-git: {said}")
+
+
+def _records(stream: IO[bytes] | None) -> Iterator[bytes]:
+    """Yield what stands before each zero byte; of what is much longer than a path may be, only the start."""
+    rest = b""
+    while stream and (chunk := stream.read(_CHUNK)):
+        *whole, rest = (rest + chunk).split(b"\0")
+        yield from whole
+        if len(rest) > _CHUNK:
+            yield rest
+
+
+def _entry(record: bytes) -> tuple[int, bytes]:
+    """Read a line of `git ls-tree -l`: mode, type, object and size, a tab, the path. What is no file has no size."""
+    facts, _, path = record.partition(b"\t")
+    size = facts.split()[-1]
+    return int(size) if size.isdigit() else 0, path
+
+
+def _killed(code: int) -> InfrastructureError:
+    return InfrastructureError(f"signal {-code} ended git; is the builder out of memory?")

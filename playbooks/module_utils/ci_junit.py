@@ -24,6 +24,8 @@ TESTS_LIMIT: Final = 20_000
 _SIZE_LIMIT: Final = 2 << 30
 _CHUNK: Final = 1 << 16
 _DEPTH_LIMIT: Final = 100
+# A tag or a comment is held in memory, and read anew with every chunk until it ends.
+_TAG_LIMIT: Final = 1 << 20
 _MESSAGE_LIMIT: Final = 2000
 _ROOTS: Final = ("testsuite", "testsuites")
 # From bad to good: of a case with several, the worst counts.
@@ -77,6 +79,7 @@ class _Reader:
     def __init__(self, *, with_class: bool, with_skipped: bool) -> None:
         self._junit = Junit()
         self._with_class, self._with_skipped = with_class, with_skipped
+        self._fed = 0
         self._open: list[str] = []
         self._case: dict[str, str] = {}
         # Of the case that is open, by tag: the attribute `message`, and the text.
@@ -92,6 +95,9 @@ class _Reader:
 
     def feed(self, chunk: bytes) -> None:
         self._parser.Parse(chunk, False)  # noqa: FBT003 - expat takes it so
+        self._fed += len(chunk)
+        if self._fed - self._parser.CurrentByteIndex > _TAG_LIMIT:
+            raise ValueError(f"it has a tag of more than {_TAG_LIMIT >> 20} MiB")
 
     def close(self) -> Junit:
         self._parser.Parse(b"", True)  # noqa: FBT003 - the same

@@ -28,7 +28,7 @@ def publish(
     scratch.mkdir(parents=True)
     copies = [Path(shutil.copyfile(path, scratch / path.name)) for path in files]
     source, binaries = _sort(query(copies, *sandbox), nvr)
-    _createrepo(scratch, *sandbox)
+    index(scratch, *sandbox)
     _replace(scratch, repo)
     if link:
         _link(repo, link)
@@ -56,15 +56,19 @@ def _sort(rpms: list[Rpm], nvr: str) -> tuple[Rpm, list[Rpm]]:
     return sources[0], binaries
 
 
-def _createrepo(folder: Path, workspace: Path, limits: Mapping[str, Any]) -> None:
+def index(folder: Path, workspace: Path, limits: Mapping[str, Any]) -> None:
+    """Make the folder a package repository: write its metadata. Forged headers are read in the sandbox."""
     require("createrepo_c")
-    sandbox = Sandbox(workspace, limits, writable={"/repo": folder})
+    metadata = workspace / "repodata"
+    metadata.mkdir(exist_ok=True)
+    # Apart from the packages, which may be hard links: they stay whose they are.
+    sandbox = Sandbox(workspace, limits, readable={"/packages": folder}, writable={"/metadata": metadata})
     # The source package lies beside the others for people to fetch, and is nothing a host could install.
-    ran = sandbox.run(
-        ["createrepo_c", "--quiet", "--no-database", "--general-compress-type=gz", "--excludes=*.src.rpm", "/repo"]
-    )
+    options = ["--quiet", "--no-database", "--general-compress-type=gz", "--excludes=*.src.rpm"]
+    ran = sandbox.run(["createrepo_c", *options, "--outputdir=/metadata", "/packages"])
     if ran.returncode != 0:
         raise InfrastructureError(f"createrepo_c failed: {clean(ran.stderr, 200)}")
+    shutil.move(metadata / "repodata", folder / "repodata")
 
 
 def _replace(scratch: Path, repo: Path) -> None:

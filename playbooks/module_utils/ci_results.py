@@ -5,6 +5,7 @@ All of it is hostile until read: only regular files count, none larger than a li
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -15,7 +16,7 @@ from ansible.module_utils.ci_junit import BAD, TESTS_LIMIT, Test
 from ansible.module_utils.ci_stage import PackageError, Part, clean, some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # A rule of the quarantine: `test`, `tracker`, `until`, `expired`.
 Rule = dict[str, Any]
@@ -23,6 +24,8 @@ Rule = dict[str, Any]
 QUARANTINED: Final = "quarantined"
 PASSED_ON_RERUN: Final = "passed-on-rerun"
 _FILES_LIMIT: Final = 200
+# All tests of a stage are one file for the pipeline: in characters, of names and messages.
+_TEXT_LIMIT: Final = 3_000_000
 _YAML_LIMIT: Final = 1 << 20
 _DEPTH_LIMIT: Final = 50
 _LARGEST: Final = 1 << 63
@@ -39,11 +42,15 @@ _OUTCOMES: Final = {
 
 def regular_files(root: Path) -> list[Path]:
     """Return the regular files below root, sorted, at most 200; symlinks to folders are not entered."""
-    found = []
+    return list(itertools.islice(_regular_files(root), _FILES_LIMIT))
+
+
+def _regular_files(root: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(root):
         names.sort()
-        found += [Path(folder, name) for name in sorted(files)]
-    return [path for path in found if stat.S_ISREG(path.lstat().st_mode)][:_FILES_LIMIT]
+        for path in (Path(folder, name) for name in sorted(files)):
+            if stat.S_ISREG(path.lstat().st_mode):
+                yield path
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
@@ -136,12 +143,25 @@ def verdict(tests: Sequence[Test], what: str, quarantine: Sequence[Rule] = (), r
     """
     judged: list[Test] = []
     told = list(remarks)
-    for test in tests:
+    for test in bounded(tests):
         rule = _rule_of(test, quarantine)
         judged.append(test if rule is None else _under(rule, test))
         if rule and rule["expired"]:
             told.append(f"the quarantine of {test['name']} ended on {rule['until']}: {rule['tracker']}")
     return _sum_up(judged, what, told)
+
+
+def bounded(tests: Sequence[Test]) -> list[Test]:
+    """Return the tests, as far as there is room for; the last of them is an error when there are more."""
+    kept: list[Test] = []
+    room = _TEXT_LIMIT
+    for test in tests:
+        room -= len(test["name"]) + len(test["message"])
+        if room < 0 or len(kept) == TESTS_LIMIT:
+            message = f"only the first {len(kept)} of {len(tests)} or more results were read: there is no room for more"
+            return [*kept, {"name": "results", "outcome": "error", "seconds": 0.0, "message": message}]
+        kept.append(test)
+    return kept
 
 
 def is_quarantined(test: Test, quarantine: Sequence[Rule]) -> bool:

@@ -34,6 +34,10 @@ class RootSandbox(Sandbox):
         base += [word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}")]
         return base if os.geteuid() == 0 else [*base, "--unshare-user", "--uid", "0", "--gid", "0"]
 
+    def _files(self) -> list[str]:
+        # The kernel's settings are root's to write, whatever powers it lacks: with core_pattern it runs any program.
+        return [*super()._files(), "--remount-ro", "/proc"]
+
     def _limited(self, *, one_by_one: bool) -> list[str]:  # noqa: ARG002 - of its base class
         """Limit no process by itself in memory and number: root is not, and dnf needs much."""
         return ["prlimit", *self._rlimits(), "--"]

@@ -22,6 +22,8 @@ _NOISE: Final = re.compile(
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~^-]*\.rpm")
 _QUERY: Final = "%{name}\t%{version}-%{release}\t%{arch}\t%{sourcepackage}\n"
 _FIELDS: Final = 4
+# rpm's own alphabet of names, versions and architectures.
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~^-]*")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ def _last_line(lines: Sequence[str]) -> str:
 
 def collect(topdir: Path) -> list[Path]:
     """Return the RPM files below SRPMS and RPMS: regular files with plain names, whatever else a build put there."""
-    found = [path for folder in ("SRPMS", "RPMS") for path in sorted((topdir / folder).rglob("*.rpm"))]
+    folders = [topdir / name for name in ("SRPMS", "RPMS")]
+    for folder in folders:
+        if not stat.S_ISDIR(_mode(folder)):
+            raise PackageError(f"the build replaced its folder {folder.name} by something else")
+    found = [path for folder in folders for path in sorted(folder.rglob("*.rpm"))]
     for path in found:
         if not stat.S_ISREG(path.lstat().st_mode) or path.is_symlink() or not _FILE.fullmatch(path.name):
             raise PackageError(
@@ -62,14 +68,30 @@ def collect(topdir: Path) -> list[Path]:
     return found
 
 
+def _mode(path: Path) -> int:
+    try:
+        return path.lstat().st_mode
+    except FileNotFoundError:
+        return 0
+
+
 def query(files: Sequence[Path], workspace: Path, limits: Mapping[str, Any]) -> list[Rpm]:
-    """Return what the headers say; the files must lie in one folder. A forged header is read in the sandbox, too."""
+    """Return what the headers say; the files must lie in one folder. A forged header is read in the sandbox, too.
+
+    Raises PackageError when one cannot be read, or says what rpm itself would not have written there.
+    """
     if not files:
         return []
     sandbox = Sandbox(workspace, limits, readable={"/packages": files[0].parent}, folder="/packages")
     command = ["rpm", "--define", "_dbpath /tmp/rpmdb", "-qp", "--nosignature", "--qf", _QUERY]
     ran = sandbox.run([*command, *(path.name for path in files)])
     rows = [line.split("\t") for line in ran.stdout.splitlines()]
-    if ran.returncode != 0 or len(rows) != len(files) or any(len(row) != _FIELDS for row in rows):
+    if ran.returncode != 0:
         raise PackageError(f"the build wrote packages that rpm cannot read: {clean(ran.stderr, 200)}")
+    if len(rows) != len(files) or not all(map(_is_sane, rows)):
+        raise PackageError("the build wrote packages whose headers name something that is no package")
     return [Rpm(path, row[0], row[1], row[2], row[3] == "1") for path, row in zip(files, rows, strict=True)]
+
+
+def _is_sane(row: Sequence[str]) -> bool:
+    return len(row) == _FIELDS and all(map(_WORD.fullmatch, row[:3]))

@@ -87,7 +87,7 @@ def run_module(arguments: dict[str, Any], work: Callable[[dict[str, Any]], Part]
             part = work(module.params)
         if watch.seen and (part.get("status") == "UNSTABLE" or part.get("outputs", {}).get("passed_on_rerun")):
             raise DiskFullError(watch.seen, part.get("reason", ""), part)
-    except (StageError, OSError) as error:
+    except (StageError, OSError, RecursionError) as error:
         spent = {"tool_seconds": round(time.monotonic() - started, 3)}
         failure = explained(error, watch.seen)
         module.fail_json(msg=str(failure), fault=failure.fault, **(spent | failure.part))
@@ -95,8 +95,11 @@ def run_module(arguments: dict[str, Any], work: Callable[[dict[str, Any]], Part]
     module.exit_json(changed=True, **part)
 
 
-def explained(error: StageError | OSError, shortage: str) -> StageError:
+def explained(error: StageError | OSError | RecursionError, shortage: str) -> StageError:
     """Return the error as the fault it is; `shortage` is what was short on a file system while the module ran."""
+    if isinstance(error, RecursionError):
+        # Nothing of ours calls itself but what goes down into folders; only package code nests them a thousand deep.
+        return PackageError("the package left folders that are nested too deeply")
     part = error.part if isinstance(error, StageError) else {}
     if isinstance(error, (DiskFullError, OverrunError)):
         return error

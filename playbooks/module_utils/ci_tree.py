@@ -16,6 +16,8 @@ from ansible.module_utils.ci_stage import InfrastructureError, PackageError, cle
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ansible.module_utils.ci_stage import StageError
+
 # Names at the top and below /usr that belong to the machine, not to the commit.
 _LINKS: Final = {
     "home": "var/home",
@@ -30,14 +32,19 @@ _EMPTIED: Final = ("dev", "proc", "run", "sys", "tmp", "var", "boot")
 _REAL: Final = (*_LINKS, *_EMPTIED, "etc", "sysroot", "usr/lib/modules", "usr/share/rpm")
 
 
-def finish(tree: Path) -> None:
+def finish(tree: Path, *, has_base: bool) -> None:
     """Shape the tree in place.
 
-    Raises PackageError when a package replaced a folder of the system by something else, or has files where a host's
-    own data lives; InfrastructureError when the base has no kernel.
+    Args:
+        tree: the installed tree.
+        has_base: whether host-base is installed in it, which brings the folders and the kernel.
+
+    Raises:
+        PackageError: a package removed or replaced a folder of the system, or has files where a host's own data lives.
+        InfrastructureError: what host-base brings is missing, because it is not among the packages of the host.
     """
     for name in _REAL:
-        _require_real(tree, name)
+        _require_real(tree, name, has_base=has_base)
     for name in _EMPTIED:
         _empty(tree / name)
     for name, target in _LINKS.items():
@@ -47,15 +54,21 @@ def finish(tree: Path) -> None:
     (tree / "etc").rename(tree / "usr" / "etc")
     (tree / "ostree").symlink_to("sysroot/ostree")
     if not list((tree / "usr" / "lib" / "modules").glob("*/vmlinuz")):
-        raise InfrastructureError("the tree has no kernel; add the package host-base to compose.packages")
+        raise _incomplete("kernel", has_base=has_base)
 
 
-def _require_real(tree: Path, name: str) -> None:
+def _incomplete(what: str, *, has_base: bool) -> StageError:
+    if has_base:
+        return PackageError(f"a package removed the host's {what}")
+    return InfrastructureError(f"the tree has no {what}; add the package host-base to compose.packages")
+
+
+def _require_real(tree: Path, name: str, *, has_base: bool) -> None:
     path = tree
     for part in name.split("/"):
         path /= part
         if not os.path.lexists(path):
-            raise InfrastructureError(f"the tree has no /{name}; add the package host-base to compose.packages")
+            raise _incomplete(f"folder /{name}", has_base=has_base)
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise PackageError(f"a package replaced the folder /{path.relative_to(tree)} by something else")
 

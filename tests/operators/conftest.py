@@ -1,5 +1,6 @@
 """What Airflow hands an operator, and an executor that leaves the report a test wants."""
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ class FakeExecutor:
     def run(self, request: dict[str, Any], *, workspace: Path) -> Report:
         self.request = request
         self.look(request)
-        assert workspace.is_dir()
+        assert stat.S_IMODE(workspace.stat().st_mode) == 0o700
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome

@@ -23,7 +23,7 @@ PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 # A path longer than the address of a Unix socket may be: a clone can lie anywhere.
 DEEP: Final = "a-workspace-may-lie-deep/" * 4
 LIMITS = {"seconds": 120, "boot_seconds": 60, "memory_mb": 2048, "disk_mb": 1024, "processes": 256, "free_mb": 1}
-_GIT = {
+GIT_ENVIRONMENT = {
     "GIT_AUTHOR_NAME": "Packager",
     "GIT_AUTHOR_EMAIL": "packager@example.com",
     "GIT_COMMITTER_NAME": "Packager",
@@ -81,7 +81,7 @@ class DistGit:
     def git(self, *arguments: str) -> str:
         """Run git in the repository and return what it prints."""
         command = ["git", "-C", str(self.path), *arguments]
-        run = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | _GIT)
+        run = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | GIT_ENVIRONMENT)
         return run.stdout.strip()
 
     def write(self, files: Mapping[str, str]) -> None:

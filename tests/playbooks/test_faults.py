@@ -196,7 +196,7 @@ def test_a_source_that_is_not_there_is_the_packages_fault(tmp_path: Path, answer
 def test_a_clone_fails_for_whom_it_should(tmp_path: Path, status: int, error: type[Exception]) -> None:
     """No such repository is the packager's; a dist-git in trouble is not."""
     with server(status) as url, pytest.raises(error, match="rpms/hello"):
-        Clone(tmp_path / "git", f"{url}/rpms/hello", "rpms/hello", 20).fetch()
+        Clone(tmp_path / "git", f"{url}/rpms/hello", "rpms/hello", seconds=20, size_limit=1 << 20).fetch()
 
 
 def test_a_sandbox_that_cannot_be_made_is_not_the_commands_failure(tmp_path: Path) -> None:
