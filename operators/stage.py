@@ -19,7 +19,8 @@ from ci_pipeline.executors.report import Report, aborted, infrastructure_failure
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.store import runs
-from operators import callbacks, jenkins_server, metrics
+from operators import callbacks, metrics
+from operators.jenkins_connection import connector
 from operators.run_of import adopt, run_of
 from sensors.look_again_trigger import LookAgainTrigger
 
@@ -73,8 +74,7 @@ class StageOperator(BaseOperator):
     def stage_executor(self) -> Executor:
         """Who carries the stage out."""
         if self.settings.stage(self.stage.name).executor == "jenkins":
-            connect = partial(jenkins_server.connect, self.settings.jenkins.connection)
-            return JenkinsExecutor(self.settings.jenkins, connect)
+            return JenkinsExecutor(self.settings.jenkins, connector(self.settings))
         return AnsibleExecutor(playbooks=settings.project_folder() / "playbooks")
 
     def skip_reason(self, session: Session, run: Run, context: Context) -> str:

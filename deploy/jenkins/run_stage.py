@@ -3,7 +3,7 @@
 
 REQUEST is a file with the JSON object of docs/stage-contract.md; whoever may build the job can have written it. The
 stage's playbook of this checkout is run with it. result.json, and the files that it names in the stage's workspace, are
-left in `archive/`, for Jenkins to archive from there. Exit code 0: SUCCESS or SKIPPED; 2: UNSTABLE; 1: everything else.
+left in `archive/`, for Jenkins to archive from there. Exit code 0: SUCCESS or SKIPPED; 3: UNSTABLE; any other: FAILURE.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, Final
 PROJECT: Final = Path(__file__).resolve().parents[2]
 ARCHIVE: Final = Path("archive")
 RESULT: Final = "result.json"
-CODES: Final = {"SUCCESS": 0, "SKIPPED": 0, "UNSTABLE": 2}
+CODES: Final = {"SUCCESS": 0, "SKIPPED": 0, "UNSTABLE": 3}  # 1 and 2 are of Python and the shell
 
 # What the playbook may know of the build. Jenkins' credentials and addresses stay out; by its cookies Jenkins finds
 # what is left of an aborted build.

@@ -154,7 +154,7 @@ def test_a_request_that_is_none_is_refused(agent: Agent, tmp_path: Path, wrong: 
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [("SUCCESS", 0), ("SKIPPED", 0), ("UNSTABLE", 2), ("FAILURE", 1), ("odd", 1)]
+    ("status", "code"), [("SUCCESS", 0), ("SKIPPED", 0), ("UNSTABLE", 3), ("FAILURE", 1), ("odd", 1)]
 )
 def test_the_result_is_the_builds(agent: Agent, tmp_path: Path, status: str, code: int) -> None:
     """Whatever the playbook's exit code was."""
