@@ -48,6 +48,7 @@ class StandInBuild:
     files: dict[str, bytes] = field(default_factory=dict)
     interrupted: list[dict[str, str]] = field(default_factory=list)
     stopped: int = 0
+    went_down: bool = False
 
     def end(self, result: str, *, files: dict[str, bytes] | None = None, says: str = "", seconds: float = 1) -> None:
         """Let it end."""
@@ -82,7 +83,7 @@ class StandInBuild:
             "artifacts": [
                 {"displayPath": path, "fileName": path.split("/")[-1], "relativePath": path} for path in self.files
             ],
-            "building": self.result is None,
+            "building": self.result is None and not self.went_down,
             "description": self.description,
             "duration": self.duration,
             "number": self.number,

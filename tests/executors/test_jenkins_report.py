@@ -52,6 +52,20 @@ def test_a_build_without_a_result_is_an_infrastructure_fault(built: Built, ended
     assert report.outputs["jenkins_url"]
 
 
+def test_a_build_that_went_down_with_jenkins_is_an_infrastructure_fault(
+    jenkins: JenkinsStandIn, one: JenkinsStage
+) -> None:
+    """Jenkins finds it on its disk, and knows no result."""
+    one.look()
+    build = jenkins.start()
+    one.look()
+    build.went_down = True
+    report = one.look()
+
+    assert (report.status, report.fault) == INFRASTRUCTURE
+    assert "the Jenkins build ended with Jenkins, without result.json; its console ends: Started by" in report.reason
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [

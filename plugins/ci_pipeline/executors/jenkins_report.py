@@ -121,7 +121,9 @@ def _without_report(server: JenkinsServer, place: Place, build: Build, *, second
     except ExecutorError:
         last = ""
     said = f"; its console ends: {last}" if last else ""
-    return ExecutorError(f"the Jenkins build ended {build.result} without {REPORT_NAME}{said}: {build.url}")
+    return ExecutorError(
+        f"the Jenkins build ended {build.result or 'with Jenkins,'} without {REPORT_NAME}{said}: {build.url}"
+    )
 
 
 def _beside(build: Build, report: Report) -> Report:

@@ -89,7 +89,10 @@ class _Artifact(_Part):
 
 
 class Build(_Asked):
-    """A build. `duration` in milliseconds, 0 while it runs; `result` is Jenkins' word for how it ended."""
+    """A build. `duration` in milliseconds, 0 while it runs.
+
+    `result` is Jenkins' word for how it ended; a build that went down with its Jenkins has ended without one.
+    """
 
     kind: str = Field("", alias="_class")
     number: int
@@ -103,7 +106,7 @@ class Build(_Asked):
     @property
     def has_ended(self) -> bool:
         """Whether nothing of it will change any more."""
-        return not self.building and self.result is not None
+        return not self.building
 
     @property
     def has_an_agent(self) -> bool:
