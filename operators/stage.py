@@ -14,11 +14,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from ci_pipeline import measures, requests, rules, settings, store
 from ci_pipeline.errors import ExecutorError, StageEnded, StoreError
 from ci_pipeline.executors.ansible import AnsibleExecutor
+from ci_pipeline.executors.jenkins import JenkinsExecutor
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, sentence_of, tail_of
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.store import runs
 from operators import callbacks, metrics
+from operators.jenkins_connection import connector
 from operators.run_of import adopt, run_of
 from sensors.look_again_trigger import LookAgainTrigger
 
@@ -71,6 +73,8 @@ class StageOperator(BaseOperator):
     @cached_property
     def stage_executor(self) -> Executor:
         """Who carries the stage out."""
+        if self.settings.stage(self.stage.name).executor == "jenkins":
+            return JenkinsExecutor(self.settings.jenkins, connector(self.settings))
         return AnsibleExecutor(playbooks=settings.project_folder() / "playbooks")
 
     def skip_reason(self, session: Session, run: Run, context: Context) -> str:
@@ -110,6 +114,7 @@ class StageOperator(BaseOperator):
         workspace = requests.workspace_of(self.settings, run, self.stage.name, context["ti"].try_number)
         report = self.carry_out(run, workspace)
         if report.again_in:
+            store.transact(partial(self._write_known, run=run.id, report=report, context=context))
             self.defer(trigger=LookAgainTrigger(seconds=report.again_in), method_name="execute")
         self._finish(run, report, context)
 
@@ -134,7 +139,7 @@ class StageOperator(BaseOperator):
             return infrastructure_failure(sentence_of(error, workspace))
 
     def on_kill(self) -> None:
-        """End the playbook when the task is ended."""
+        """End the playbook, or the build, when the task is ended."""
         self.stage_executor.cancel()
 
     def _begin_or_skip(self, session: Session, context: Context) -> tuple[Run, str]:
@@ -160,6 +165,9 @@ class StageOperator(BaseOperator):
         run = run_of(session, context)
         Journal(session, self.settings).finish_stage(run, self.stage, context["ti"].try_number, report, final=final)
         return run, measures.of_stage(session, run, self.stage)
+
+    def _write_known(self, session: Session, run: int, report: Report, context: Context) -> None:
+        Journal(session, self.settings).go_on(runs.locked(session, run), self.stage, context["ti"].try_number, report)
 
     def _finish(self, run: Run, report: Report, context: Context) -> None:
         again = is_tried_again(report, context)

@@ -8,6 +8,7 @@ import pytest
 from ci_pipeline import settings, store
 from ci_pipeline.bus import schemas
 from ci_pipeline.errors import StoreError
+from ci_pipeline.executors.report import Report
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
@@ -64,6 +65,26 @@ def test_a_report_whose_commit_was_answered_to_nobody_may_come_again(current: Se
         finish(current, run, BUILD_PACKAGE, status=Status.FAILURE, reason="x")
 
     assert [event for event, _ in said(run)].count("package.complete") == 1
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_what_is_known_of_a_try_that_goes_on_is_written_down_and_not_said(
+    current: Settings, *, has_ended: bool
+) -> None:
+    """A try that has ended, though whoever looks at it has not heard, keeps what it said then."""
+    run = new_run()
+    begin(current, run, BUILD_PACKAGE)
+    if has_ended:
+        finish(current, run, BUILD_PACKAGE)
+    before, known = said(run), Report(status=OK, again_in=9, outputs={"jenkins_url": "https://jenkins/job/x/1/"})
+    with store.session() as session:
+        Journal(session, current).go_on(runs.locked(session, run.id), BUILD_PACKAGE, 1, known)
+    with store.session() as session:
+        row = runs.latest_results(session, run.id)[BUILD_PACKAGE.name]
+
+    assert row.status == (OK if has_ended else None)
+    assert ("jenkins_url" in row.outputs) is not has_ended
+    assert said(run) == before
 
 
 def complete(settings: Settings, run: Run) -> tuple[Status, str]:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from ci_pipeline import orphans, store
+from ci_pipeline.executors.jenkins_place import Place, PlaceFile
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
@@ -129,6 +130,26 @@ def test_what_works_for_a_live_try_is_left_alone(
 
     assert working.is_running()
     assert working.status() != psutil.STATUS_ZOMBIE
+
+
+@WORKERS
+def test_what_a_jenkins_build_of_an_earlier_try_started_is_left_alone(
+    current: Settings, going_on: Run, start: Start, like: Callable[[Path], tuple[str, ...]], kind: str
+) -> None:
+    """The agent may be this machine. The next try goes on with the build, in the folder of the first."""
+    folder = workspace(current, going_on, 1)
+    file = PlaceFile.of(folder, "build_package")
+    file.write(Place.of({"workspace": str(folder)}, "ci-pipeline-build_package"))
+    working, left_over = start(*like(folder)), start(*like(workspace(current, going_on, 0)))
+    orphans.end_all(current)
+    left_over.wait(timeout=10)
+
+    assert working.is_running()
+    assert working.status() != psutil.STATUS_ZOMBIE
+
+    file.forget()
+    orphans.end_all(current)
+    working.wait(timeout=10)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may say which number the next process gets")

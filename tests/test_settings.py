@@ -61,6 +61,15 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[contracts.contact]\nteam=''", r"contracts.contact.team: .*pattern"),
         ("[conformance]\ncluster='cloud'", r"conformance.cluster: .*'none', 'existing', 'k3s'"),
         ("[stages.build_package]\ntoolchain='x'", r"stages.build_package.toolchain: .*'local' or 'fedora'"),
+        ("[stages.build_package]\nexecutor='x'", r"stages.build_package.executor: .*'ansible' or 'jenkins'"),
+        ("[stages.provision_hosts]\nexecutor='jenkins'", r"executor: .*running on the builder: 'ansible' alone"),
+        ("[jenkins]\nurl='http://h'", r"jenkins.url: unknown key; allowed here: connection, job, look_seconds, queue"),
+        ("[jenkins]\nconnection='a b'", r"jenkins.connection: .*pattern"),
+        ("[jenkins]\njob='{run}'", r"jenkins.job: .*is no name of a job: .* as in ci/\{stage\}"),
+        ("[jenkins]\njob='ci/../x'", r"jenkins.job: .*is no name of a job"),
+        ("[jenkins]\njob='/ci'", r"jenkins.job: .*is no name of a job"),
+        ("[jenkins]\nlook_seconds=0", r"jenkins.look_seconds: .*greater than or equal to 1"),
+        ("[jenkins]\nqueue_seconds=inf", r"jenkins.queue_seconds: .*less than or equal to 604800"),
         ("[image]\ninterval_hours=-1", r"image.interval_hours: .*greater than or equal to 0"),
         ("[retention]\nrun_days=0", r"retention.run_days: .*greater than 0"),
         ("[retention]\nrun_days=nan", r"retention.run_days: .*less than or equal to 36500"),
@@ -161,6 +170,15 @@ def test_only_the_pipelines_own_topics_are_published_unless_asked(config: Path) 
 def test_the_shipped_file_keeps_what_the_defaults_keep() -> None:
     """Its comments explain the defaults."""
     assert settings.load().retention == sections.Retention()
+
+
+def test_a_stage_has_a_job_of_its_own(config: Path) -> None:
+    """In a folder, if it is to be; or one with others."""
+    config.write_text("[jenkins]\njob='team a/ci.{stage}'\n[stages.smoke_test]\nexecutor='jenkins'")
+    known = settings.load()
+
+    assert known.jenkins.job_of("smoke_test") == "team a/ci.smoke_test"
+    assert (known.stage("smoke_test").executor, known.stage("build_package").executor) == ("jenkins", "ansible")
 
 
 def test_certificates_are_looked_for_in_the_project(config: Path) -> None:

@@ -121,7 +121,7 @@ def _of_result(settings: Settings, run: Run, result: StageResult) -> dict[str, s
         found[LOG] = below_airflow(settings, _log_path(run, log))
     jenkins = str(result.outputs.get("jenkins_url", ""))
     if urlsplit(jenkins).scheme in {"http", "https"}:
-        found[JENKINS] = jenkins
+        found[JENKINS] = f"{jenkins.rstrip('/')}/console"
     return found
 
 

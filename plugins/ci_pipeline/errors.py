@@ -20,7 +20,8 @@ CiPipelineError
 ├── StoreError           the database holds no such row, or not in the state that was asked for
 ├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
-│   └── StageEnded       someone or a limit ended it: ABORTED, never tried again
+│   ├── StageEnded       someone or a limit ended it: ABORTED, never tried again
+│   └── JenkinsAway      Jenkins does not answer, or is starting: look again later
 ├── ManifestError        an image's manifest or provenance, or a key, cannot be written or read: try again later
 ├── RetentionError       a file could not be tidied up: it is left, the next pass tries again
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
@@ -127,6 +128,10 @@ class ExecutorError(CiPipelineError):
 
 class StageEnded(ExecutorError):
     """Someone, or its time limit, ended a stage. Report it as ABORTED; it is not tried again."""
+
+
+class JenkinsAway(ExecutorError):
+    """Jenkins does not answer, or is starting. Nothing is known of the build: look again later."""
 
 
 class ManifestError(CiPipelineError):

@@ -76,6 +76,11 @@ class Journal:
         self._announcer.running(run, stage, result)
         return result
 
+    def go_on(self, run: Run, stage: Stage, try_number: int, report: Report) -> None:
+        """Write down what is known of a try that has not ended. Nothing is said of it."""
+        self._lock(run)
+        tries.note(self._session, run.id, stage, try_number, report.outputs)
+
     def finish_stage(self, run: Run, stage: Stage, try_number: int, report: Report, *, final: bool) -> None:
         """Write down how a try of a stage ended, and say `complete`.
 

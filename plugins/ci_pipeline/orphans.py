@@ -14,6 +14,7 @@ from typing import Final
 import psutil
 
 from ci_pipeline import process_table, store
+from ci_pipeline.executors.jenkins_place import PlaceFile
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
 from ci_pipeline.store import leases, runs
@@ -37,7 +38,7 @@ def end_all(settings: Settings) -> list[tuple[str, str]]:
     found = []
     for process, kind, workspace in _at_work(settings):
         run, stage = workspace["run"], workspace["stage"]
-        if _is_over(workspace) and _end(process):
+        if _is_over(settings, workspace) and _end(process):
             what, home = (kind, stage) if stage else (_IN_A_CLUSTER.get(kind, kind), "its cluster")
             found.append((run, f"ended process {process.pid}, {what} that outlived {home}"))
     return found
@@ -69,7 +70,9 @@ def _kind_of(process: psutil.Process, words: list[str]) -> str:
     return _PLAYBOOK if leads else ""
 
 
-def _is_over(workspace: re.Match[str]) -> bool:
+def _is_over(settings: Settings, workspace: re.Match[str]) -> bool:
+    if workspace["stage"] and _has_a_build(settings, workspace):
+        return False
     with store.session() as session:
         run = runs.find(session, workspace["dag"], workspace["run"])
         if run is not None and workspace["stage"] is None:
@@ -79,6 +82,13 @@ def _is_over(workspace: re.Match[str]) -> bool:
         tries = {result.try_number: result for result in run.results if result.stage == workspace["stage"]}
         this = tries.get(int(workspace["try"]))
         return this is None or this.status is not None
+
+
+def _has_a_build(settings: Settings, workspace: re.Match[str]) -> bool:
+    """Tell whether a Jenkins build works there: a later try may go on with it. Jenkins ends what it started."""
+    folder = settings.state / "runs" / workspace["dag"] / workspace["run"] / f"{workspace['stage']}-{workspace['try']}"
+    place = PlaceFile.of(folder, workspace["stage"]).read()
+    return place is not None and place.workspace == str(folder)
 
 
 def _end(process: psutil.Process) -> bool:

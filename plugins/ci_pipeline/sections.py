@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 from ci_pipeline.bus import patterns
 from ci_pipeline.bus.tls import TlsFiles
@@ -270,10 +270,24 @@ class Limits(Section):
 class StageSettings(Section):
     """How one stage is carried out."""
 
-    executor: Literal["ansible"] = Field("ansible", description="who runs the playbook")
+    executor: Literal["ansible", "jenkins"] = Field(
+        "ansible", description="who runs the playbook: ansible-runner, or a Jenkins job"
+    )
     toolchain: Literal["local", "fedora"] = Field("local", description="which tools the roles use")
     retries: int = Field(2, ge=0, le=10, description="tries after an infrastructure fault")
     limits: Limits | None = Field(None, description="limits of this stage; default: [limits]")
+
+
+class ClusterStepSettings(StageSettings):
+    """How a step of the cluster is carried out."""
+
+    @field_validator("executor")
+    @classmethod
+    def _stays_on_the_builder(cls, executor: str) -> str:
+        if executor != "ansible":
+            msg = "the steps of the cluster leave machines and programs running on the builder: 'ansible' alone can be"
+            raise ValueError(msg)
+        return executor
 
 
 class Stages(Section):
@@ -285,11 +299,11 @@ class Stages(Section):
     integration_tests: StageSettings = Field(default_factory=StageSettings)
     generate_image: StageSettings = Field(default_factory=StageSettings)
     smoke_test: StageSettings = Field(default_factory=StageSettings)
-    provision_hosts: StageSettings = Field(default_factory=StageSettings)
-    configure_cluster: StageSettings = Field(default_factory=StageSettings)
-    await_cluster: StageSettings = Field(default_factory=StageSettings)
-    conformance_tests: StageSettings = Field(default_factory=StageSettings)
-    tear_down_cluster: StageSettings = Field(default_factory=StageSettings)
+    provision_hosts: ClusterStepSettings = Field(default_factory=ClusterStepSettings)
+    configure_cluster: ClusterStepSettings = Field(default_factory=ClusterStepSettings)
+    await_cluster: ClusterStepSettings = Field(default_factory=ClusterStepSettings)
+    conformance_tests: ClusterStepSettings = Field(default_factory=ClusterStepSettings)
+    tear_down_cluster: ClusterStepSettings = Field(default_factory=ClusterStepSettings)
 
 
 class Quarantine(Section):

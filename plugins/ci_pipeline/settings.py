@@ -29,6 +29,7 @@ from ci_pipeline.change import Name
 from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.errors import SettingsError
 from ci_pipeline.gating_sections import Policies
+from ci_pipeline.jenkins_sections import Jenkins
 from ci_pipeline.sections import (
     Airflow,
     Artifacts,
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     )
     datahub: Datahub = Field(default_factory=Datahub)
     limits: Limits = Field(default_factory=Limits)
+    jenkins: Jenkins = Field(default_factory=Jenkins)
     stages: Stages = Field(default_factory=Stages)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")

@@ -38,6 +38,13 @@ def begin(session: Session, run: int, stage: Stage, try_number: int) -> StageRes
     return found
 
 
+def note(session: Session, run: int, stage: Stage, try_number: int, outputs: dict[str, Any]) -> None:
+    """Record what a try that goes on is known to make. One that has ended keeps what it said then."""
+    found = _find(session, run, stage, try_number)
+    if found is not None and found.status is None:
+        found.outputs = {**found.outputs, **outputs}
+
+
 def end(session: Session, run: int, stage: Stage, try_number: int, report: Report) -> StageResult:
     """Record how a try of a stage ended, with its tests and artifacts. The same report again changes nothing.
 
