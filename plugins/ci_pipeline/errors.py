@@ -20,7 +20,9 @@ CiPipelineError
 ├── StoreError           the database holds no such row, or not in the state that was asked for
 ├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
-│   └── StageEnded       someone or a limit ended it: ABORTED, never tried again
+│   ├── StageEnded       someone or a limit ended it: ABORTED, never tried again
+│   └── BuilderError     no builder can be used as it is configured, or it gave back what cannot be taken
+│       └── BuilderUnreachable  a builder cannot be reached, or was lost: leave it alone for a while, try elsewhere
 ├── ManifestError        an image's manifest or provenance, or a key, cannot be written or read: try again later
 ├── RetentionError       a file could not be tidied up: it is left, the next pass tries again
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
@@ -118,6 +120,14 @@ class ExecutorError(CiPipelineError):
 
 class StageEnded(ExecutorError):
     """Someone, or its time limit, ended a stage. Report it as ABORTED; it is not tried again."""
+
+
+class BuilderError(ExecutorError):
+    """A builder cannot be used: its inventory, what it lacks, or what it gave back. The text says what to do."""
+
+
+class BuilderUnreachable(BuilderError):
+    """A builder cannot be reached, or was lost while it worked. Leave it alone for a while, and try elsewhere."""
 
 
 class ManifestError(CiPipelineError):

@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ci_pipeline.builder_sections import Builders
 from ci_pipeline.change import Name
 from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.errors import SettingsError
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
     datahub: Datahub = Field(default_factory=Datahub)
     limits: Limits = Field(default_factory=Limits)
     stages: Stages = Field(default_factory=Stages)
+    builders: Builders = Field(default_factory=Builders)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
 
@@ -226,7 +228,10 @@ def _absolute(settings: Settings) -> Settings:
     artifacts = settings.artifacts.model_copy(update={"folder": folder})
     paths = {name: path and project_folder() / path for name, path in asdict(settings.bus.files).items()}
     bus = settings.bus.model_copy(update=paths)
-    return settings.model_copy(update={"artifacts": artifacts, "bus": bus, "state": state_folder()})
+    inventory = settings.builders.inventory and project_folder() / settings.builders.inventory.expanduser()
+    builders = settings.builders.model_copy(update={"inventory": inventory})
+    update = {"artifacts": artifacts, "bus": bus, "builders": builders, "state": state_folder()}
+    return settings.model_copy(update=update)
 
 
 def _explain(error: ValidationError, path: Path) -> str:
