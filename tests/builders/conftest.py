@@ -11,8 +11,10 @@ from ci_pipeline.builders import inventory, turns
 from ci_pipeline.builders.executor import BuilderExecutor
 from ci_pipeline.store.builder_leases import Ticket
 from tests.builders.hosts import Lab, lab
+from tests.builders.lasting import LASTING
 from tests.makers import new_run
 from tests.playbooks.stage_runs import PLAYBOOKS, DistGit, common
+from tests.playbooks.test_build_package import SCRIPT, spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +51,13 @@ def configured(hosts: Lab, database: None, monkeypatch: pytest.MonkeyPatch) -> S
 def dist_git(tmp_path: Path) -> DistGit:
     """Return an empty dist-git repository `rpms/hello` whose only branch will be f26."""
     return DistGit(tmp_path / "dist-git", "hello")
+
+
+@pytest.fixture
+def source(dist_git: DistGit) -> dict[str, Any]:
+    """A package whose build lasts some seconds."""
+    rev = dist_git.commit({"hello.spec": spec(build=LASTING), "hello.sh": SCRIPT})
+    return {"rev": rev, "dist_git_url": dist_git.url}
 
 
 class Try:

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 import yaml
 
+from ci_pipeline.builders.inventory import Builder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -108,14 +110,14 @@ class SshdHost:
             subprocess.run(["ip", "netns", "delete", self.network], check=False, capture_output=True)
             subprocess.run(["ip", "link", "delete", self.network], check=False, capture_output=True)
 
-    def processes(self, word: str) -> list[psutil.Process]:
-        """Return what runs on it with this word on its command line."""
+    def processes(self, words: str) -> list[psutil.Process]:
+        """Return what runs on it with these words on its command line."""
         if self.process is None:
             return []
         found = []
         for one in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if any(word in part for part in one.cmdline()):
+                if words in " ".join(one.cmdline()):
                     found.append(one)
         return found
 
@@ -225,11 +227,21 @@ class Lab:
         self.write()
         return host
 
+    @property
+    def known_hosts(self) -> Path:
+        """The hosts' keys, for ssh."""
+        return self.folder / "known_hosts"
+
+    def builder(self, name: str) -> Builder:
+        """Return a host as the inventory has it, without asking Ansible."""
+        host = next(one for one in self.hosts if one.name == name)
+        entry = {"builder_arch": "x86_64", **host.entry(self.key, self.known_hosts), "name": name}
+        return Builder.model_validate(entry)
+
     def write(self) -> None:
         """Write the inventory and the known hosts."""
-        known = self.folder / "known_hosts"
-        known.write_text("".join(host.known() for host in self.hosts), encoding="ascii")
-        entries = {host.name: host.entry(self.key, known) for host in self.hosts}
+        self.known_hosts.write_text("".join(host.known() for host in self.hosts), encoding="ascii")
+        entries = {host.name: host.entry(self.key, self.known_hosts) for host in self.hosts}
         self.inventory.write_text(yaml.safe_dump({"builders": {"hosts": entries}}), encoding="utf-8")
 
 
