@@ -72,7 +72,7 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[airflow]\nlogs='logs'", r"airflow.logs: .*pattern"),
         (
             "[builders]\nstages=['compose_ostree']",
-            r"builders.stages.0: .*compose_ostree runs on the pipeline's own machine alone; .*: build_package, func",
+            r"builders.stages.0: .*compose_ostree runs on the pipeline's own machine alone; .*smoke_test",
         ),
         ("[builders]\nstages=['build']", r"builders.stages.0: .*there is no stage 'build'; stages that can go"),
         ("[builders]\nlease_seconds=1", r"builders.lease_seconds: .*greater than or equal to 10"),

@@ -170,6 +170,22 @@ def test_what_is_not_right_is_refused_and_nothing_of_it_counts(
     assert not left.repo.exists()
 
 
+def test_a_stage_that_writes_one_file_gives_it_the_name_it_must_have(hosts: Lab, new_try: Any) -> None:
+    """It cannot put itself in the place of another image, or of the newest."""
+    hosts.add("b1")
+    made = new_try("generate_image")
+    images = made.request()["artifacts"] + "/images"
+    request = made.request(image_dir=images, version="26.1", compose_rev="c" * 64, package_repo=images)
+    left = Left(hosts.builder("b1"), request)
+    left.add(left.repo_there / "latest.qcow2", "image")
+    left.write_report()
+
+    with pytest.raises(BuilderError, match=r"does not report the file fedora-atomic-26.1-c{15}.qcow2"):
+        left.fetch()
+
+    assert not Path(images, "latest.qcow2").exists()
+
+
 def test_a_report_that_breaks_the_contract_is_refused(left: Left) -> None:
     """As that of a stage on this machine is."""
     (left.there / "result.json").write_text('{"status": "GREAT"}', encoding="ascii")

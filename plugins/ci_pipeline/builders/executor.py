@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from ci_pipeline import store
-from ci_pipeline.builders import sending
 from ci_pipeline.builders.connection import Connection, lost
 from ci_pipeline.builders.fetching import Fetch
 from ci_pipeline.builders.inventory import Builder
 from ci_pipeline.builders.keeping import Keeper
 from ci_pipeline.builders.place import Place
+from ci_pipeline.builders.sending import Sending
 from ci_pipeline.errors import BuilderError, BuilderUnreachable, DatabaseUnreachable, StageEnded
 from ci_pipeline.executors.ansible import AnsibleExecutor
 from ci_pipeline.executors.base import Request
@@ -57,7 +57,8 @@ class BuilderExecutor(AnsibleExecutor):
         """Bring there, run the playbook, bring back."""
         place = Place(self._builder, request)
         with self._connection as connection:
-            sending.send(connection, place, request)
+            sending = Sending(connection, place, request)
+            sending.send()
             there = {**place.there(request), "builder_name": self._builder.name}
             status = super()._play(there, workspace, output)
             if status in {"canceled", "timeout"}:
@@ -65,12 +66,12 @@ class BuilderExecutor(AnsibleExecutor):
             if output.unreachable or not connection.is_open():
                 raise lost(self._builder.name, output.unreachable or "its connection broke off")
             Fetch(connection, place, request, workspace).fetch(self._keeper.ensure)
-            self._tidy_up(connection, place)
+            self._tidy_up(sending)
         return status
 
-    def _tidy_up(self, connection: Connection, place: Place) -> None:
+    def _tidy_up(self, sending: Sending) -> None:
         try:
-            sending.tidy_up(connection, place)
+            sending.tidy_up()
         except BuilderError as error:
             log.warning("%s; what the stage left there is removed later", error)
 

@@ -20,7 +20,7 @@ from ci_pipeline.errors import BuilderError
 from ci_pipeline.executors.base import Request
 from ci_pipeline.executors.report import MAKE_ROOM, MAX_REPORT_BYTES, REPORT_NAME, Report, parse_report
 from ci_pipeline.outcome import Status
-from ci_pipeline.transfers import TRANSFERS
+from ci_pipeline.transfers import TRANSFERS, Link
 
 _INCOMING: Final = ".incoming"
 _PAGE: Final = 4096
@@ -55,12 +55,14 @@ class Fetch:
         incoming, transfer = [self._of_workspace(report)], TRANSFERS[self._request["stage"]]
         is_good = report.status is Status.SUCCESS
         incoming += [self._of_folder(key) for key in transfer.writes if is_good]
+        if transfer.writes_file and is_good:
+            incoming.append(self._of_file(report, *transfer.writes_file, transfer.about_it))
         here = self._report_here(report)
         still_ours()
         for one in incoming:
             one.put()
-        for link, target in transfer.links if is_good and self._request["promote"] else ():
-            move_link(Path(self._request[link]), Path(self._request[target]))
+        for link in transfer.links if is_good and self._request["promote"] else ():
+            self._move(link)
         (self._workspace / REPORT_NAME).write_text(here.model_dump_json(indent=2), encoding="utf-8")
 
     def _read_report(self) -> bytes:
@@ -83,10 +85,27 @@ class Fetch:
             raise BuilderError(f"builder {self._builder} names a file that is ours: {taken[0][:200]!r}")
         return self._bring(there, listed, Incoming(self._workspace / _INCOMING, self._workspace, whole=False))
 
+    def _of_file(self, report: Report, key: str, form: str, about_it: tuple[str, ...]) -> Incoming:
+        """Bring the one file a stage writes into a folder that has others. No other name is taken."""
+        folder, name = Path(self._request[key]), form.format_map(self._request)
+        there = self._place.path_there(folder)
+        listed = [Listed(name, one.size, one.sha256) for one in report.artifacts if one.path == f"{there}/{name}"]
+        if len(listed) != 1:
+            raise BuilderError(f"builder {self._builder} does not report the file {name}, which the stage makes")
+        run, this_try = self._place.root.split("/")[-2:]
+        beside = folder / f".{run}.{this_try}.new"
+        shutil.rmtree(beside, ignore_errors=True)
+        return self._bring(there, listed, Incoming(beside, folder, whole=False, about_it=about_it))
+
+    def _move(self, link: Link) -> None:
+        """Have a link lead to what was brought back, or was tested."""
+        path, target = Path(self._request[link.key], link.name), self._request[link.target]
+        move_link(path, path.with_name(target) if link.name else Path(target))
+
     def _of_folder(self, key: str) -> Incoming:
         """Bring a folder the stage writes, whole."""
         folder = Path(self._request[key])
-        there = self._place.there(str(folder))
+        there = self._place.path_there(folder)
         listed = listing.of_folder(self._connection, there, largest=self._largest, seconds=self._seconds)
         beside = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(beside, ignore_errors=True)

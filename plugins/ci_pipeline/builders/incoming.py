@@ -24,11 +24,13 @@ class Incoming:
         folder: where they are.
         target: where they belong; on the same file system.
         whole: whether they take the place of the target, or are put into it.
+        about_it: how names go on in the target that tell of a file of which another takes the place.
     """
 
     folder: Path
     target: Path
     whole: bool
+    about_it: tuple[str, ...] = ()
 
     def check(self, builder: str, listed: Sequence[Listed]) -> None:
         """Check that exactly the listed files are there, each as it was on the builder, and let all read them.
@@ -50,6 +52,8 @@ class Incoming:
         for name in sorted(self._names()):
             place = self.target / name
             place.parent.mkdir(parents=True, exist_ok=True)
+            for more in self.about_it:
+                place.with_name(f"{place.name}{more}").unlink(missing_ok=True)
             (self.folder / name).rename(place)
         shutil.rmtree(self.folder)
 

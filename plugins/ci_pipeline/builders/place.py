@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ci_pipeline.builders.inventory import Builder
+from ci_pipeline.errors import BuilderError
 from ci_pipeline.executors.base import Request
 
 
@@ -35,6 +36,17 @@ class Place:
     def there(self, value: Any) -> Any:
         """Return JSON with every path of this machine made one of the builder."""
         return _mapped(value, self._here_and_there)
+
+    def path_there(self, here: Path) -> str:
+        """Return where a file or folder of this machine is on the builder.
+
+        Raises:
+            BuilderError: it would be outside the try's folder.
+        """
+        mapped: str = self.there(str(here))
+        if not mapped.startswith(f"{self.root}/"):
+            raise BuilderError(f"{here} is not below artifacts.folder, so it cannot be brought to a builder")
+        return mapped
 
     def here(self, value: Any) -> Any:
         """Return JSON with every path of the builder made one of this machine."""

@@ -1,11 +1,14 @@
 """Bringing to a builder what a stage reads, into a folder of the try's own."""
 
 import shlex
+import subprocess
+import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ci_pipeline.builders.connection import Connection
 from ci_pipeline.builders.place import Place
+from ci_pipeline.errors import BuilderError
 from ci_pipeline.executors.base import Request
 from ci_pipeline.transfers import TRANSFERS
 
@@ -20,40 +23,69 @@ find "$1/runs" -mindepth 3 -maxdepth 3 -mtime +{_DAYS} -exec rm -rf {{}} +
 """
 
 
-def send(connection: Connection, place: Place, request: Request) -> None:
-    """Make the try's folder on the builder, and bring there what its stage reads.
+class Sending:
+    """Brings there what the stage of a request reads."""
 
-    Args:
-        connection: to the builder.
-        place: of the try.
-        request: as it is for this machine.
+    def __init__(self, connection: Connection, place: Place, request: Request) -> None:
+        """Take the builder's connection, the try's place, and its request as it is for this machine."""
+        self._connection, self._place, self._request = connection, place, request
+        self._seconds = float(request["limits"]["seconds"])
+
+    def send(self) -> None:
+        """Make the try's folder on the builder, and bring there what its stage reads.
+
+        Raises:
+            BuilderUnreachable: the builder was lost.
+            BuilderError: it has no room, lacks a tool, or does not let us write.
+        """
+        prepare = ["sh", "-c", _PREPARE, "prepare", self._place.folder, self._place.root]
+        self._connection.run(prepare, seconds=self._seconds)
+        transfer = TRANSFERS[self._request["stage"]]
+        for key in transfer.reads:
+            self._folder(Path(self._request[key]), Path(self._request[key]))
+        if transfer.reads_file:
+            folder, name = (self._request[key] for key in transfer.reads_file)
+            self._file(Path(folder, name))
+        if transfer.reads_commit:
+            repository, commit = (self._request[key] for key in transfer.reads_commit)
+            self._commit(Path(repository), commit)
+
+    def tidy_up(self) -> None:
+        """Remove the try's folder on the builder."""
+        self._connection.run(["rm", "-rf", self._place.root], seconds=60)
+
+    def _folder(self, here: Path, place: Path) -> None:
+        if here.is_dir():
+            self._rsync(f"{here}/", f"{self._place.path_there(place)}/")
+
+    def _file(self, here: Path) -> None:
+        # What is no plain file is none for the stage either, and it says so.
+        if here.is_file() and not here.is_symlink():
+            self._rsync(str(here), self._place.path_there(here))
+
+    def _commit(self, repository: Path, commit: str) -> None:
+        """Bring a repository there that has nothing but this commit. One without it stays away: the stage says so."""
+        with tempfile.TemporaryDirectory(dir=self._request["workspace"], prefix=".sending-") as folder:
+            part = Path(folder, "repo")
+            _ostree("init", f"--repo={part}", "--mode=archive")
+            if _ostree("pull-local", f"--repo={part}", str(repository), commit):
+                self._folder(part, repository)
+
+    def _rsync(self, here: str, there: str) -> None:
+        above = str(PurePosixPath(there).parent)
+        self._connection.run(["mkdir", "-p", above], seconds=self._seconds)
+        words = ["rsync", "--recursive", "--times", "--checksum", "--timeout=30"]
+        words += ["--rsh", shlex.join(self._connection.shell), here, f"{self._connection.builder.name}:{there}"]
+        self._connection.through(words, what="rsync", seconds=self._seconds)
+
+
+def _ostree(*arguments: str) -> bool:
+    """Run ostree and tell whether it went well.
 
     Raises:
-        BuilderUnreachable: the builder was lost.
-        BuilderError: it has no room, lacks a tool, or does not let us write.
+        BuilderError: it is not installed.
     """
-    seconds = float(request["limits"]["seconds"])
-    connection.run(["sh", "-c", _PREPARE, "prepare", place.folder, place.root], seconds=seconds)
-    for key in TRANSFERS[request["stage"]].reads:
-        if Path(request[key]).is_dir():
-            _send_folder(connection, Path(request[key]), place.there(request[key]), seconds)
-
-
-def tidy_up(connection: Connection, place: Place) -> None:
-    """Remove the try's folder on the builder."""
-    connection.run(["rm", "-rf", place.root], seconds=60)
-
-
-def _send_folder(connection: Connection, here: Path, there: str, seconds: float) -> None:
-    connection.run(["mkdir", "-p", str(PurePosixPath(there).parent)], seconds=seconds)
-    words = [
-        "rsync",
-        "--recursive",
-        "--times",
-        "--checksum",
-        "--delete",
-        "--timeout=30",
-        "--rsh",
-        shlex.join(connection.shell),
-    ]
-    connection.through([*words, f"{here}/", f"{connection.builder.name}:{there}/"], what="rsync", seconds=seconds)
+    try:
+        return subprocess.run(["ostree", *arguments], check=False, capture_output=True).returncode == 0  # noqa: S603, S607
+    except OSError as error:
+        raise BuilderError(f"ostree cannot be run on the pipeline's own machine: {error}") from error
