@@ -83,6 +83,19 @@ def test_an_inventory_that_is_not_there_is_named(path: Path) -> None:
         inventory.read(configured())
 
 
+def test_an_inventory_program_does_not_see_our_secrets(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inventory may be a program of others."""
+    monkeypatch.setenv("CI_PIPELINE_PROVENANCE__PASSPHRASE", "hunter2")
+    program = path.with_name("hosts.sh")
+    group = '{"builders": {"hosts": ["a"], "vars": {"builder_folder": "/srv/ci"}}}'
+    program.write_text(f"#!/bin/sh\nenv > {path.parent}/env.txt\necho '{group}'\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("CI_PIPELINE_BUILDERS__INVENTORY", str(program))
+
+    assert [one.name for one in inventory.read(configured())] == ["a"]
+    assert "hunter2" not in (path.parent / "env.txt").read_text(encoding="utf-8")
+
+
 def test_groups_and_their_variables_are_ansibles(path: Path) -> None:
     """Hosts of groups below, variables of groups, and the defaults."""
     text = """

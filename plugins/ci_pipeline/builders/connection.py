@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final, Self
 
+from ci_pipeline.builders.environment import passed_on
 from ci_pipeline.builders.inventory import Builder
 from ci_pipeline.errors import BuilderError, BuilderUnreachable
 from ci_pipeline.executors.report import clean
@@ -110,7 +111,7 @@ class Connection:
             try:
                 done = subprocess.run(  # noqa: S603 - a list of words
                     ["prlimit", f"--fsize={largest}", *words],  # noqa: S607 - as the account has it
-                    input=stdin, stdout=out, stderr=err, check=False, timeout=seconds,
+                    input=stdin, stdout=out, stderr=err, check=False, timeout=seconds, env=passed_on(),
                 )  # fmt: skip
             except subprocess.TimeoutExpired as error:
                 raise lost(self.builder.name, f"{what} did not end in {seconds:.0f} s") from error
@@ -143,6 +144,7 @@ class Connection:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
+                env=passed_on(),
             )
         end = time.monotonic() + _OPEN_SECONDS
         while self.is_open() and not Path(self._socket).exists() and time.monotonic() < end:

@@ -1,7 +1,6 @@
 """The builders there are: what Ansible makes of the inventory, and what of it counts here."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from ci_pipeline.builders.environment import passed_on
 from ci_pipeline.errors import BuilderError
 from ci_pipeline.settings import Settings, project_folder
 
 _GROUP: Final = "builders"
 _SECONDS: Final = 60
-_PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
 
 def _is_below_root(path: str) -> str:
@@ -90,8 +89,7 @@ def _members(known: dict[str, Any], group: str) -> list[str]:
 
 def _ask_ansible(*arguments: str, path: Path) -> str:
     program = Path(sys.executable).parent / "ansible-inventory"
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {
+    environment = passed_on() | {
         "ANSIBLE_CONFIG": str(project_folder() / "playbooks" / "ansible.cfg"),
         # What cannot be parsed is an error, not an empty inventory.
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
