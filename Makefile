@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test kubernetes test-conformance chaos fuzz screenshots lint audit bench
+.PHONY: help setup demo demo-stop test kubernetes test-conformance test-infra chaos fuzz screenshots lint audit bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
@@ -30,6 +30,9 @@ kubernetes: ## build Kubernetes' API server and its tests from Debian's sources,
 test-conformance: setup ## build a real Kubernetes API server, once, and run the conformance stage on it
 	@KUBERNETES_OF_THE_TESTS="$$(scripts/kubernetes)" && export KUBERNETES_OF_THE_TESTS && \
 	$(BIN)/pytest tests/playbooks/conformance
+
+test-infra: setup ## carry stages out on several builders (sshd in networks of their own), and pull their cables out
+	@$(BIN)/pytest tests/infra
 
 ROUNDS ?= 3
 chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it

@@ -13,15 +13,16 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from ci_pipeline import measures, requests, rules, settings, store
 from ci_pipeline.errors import ExecutorError, StageEnded, StoreError
-from ci_pipeline.executors.ansible import AnsibleExecutor
 from ci_pipeline.executors.jenkins import JenkinsExecutor
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, sentence_of, tail_of
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.store import runs
 from operators import callbacks, metrics
+from operators.builder_turn import BuilderTurn
 from operators.jenkins_connection import connector
 from operators.run_of import adopt, run_of
+from sensors.builder_trigger import BuilderTrigger
 from sensors.look_again_trigger import LookAgainTrigger
 
 if TYPE_CHECKING:
@@ -71,11 +72,16 @@ class StageOperator(BaseOperator):
         return settings.current()
 
     @cached_property
+    def builder_turn(self) -> BuilderTurn:
+        """On which machine this try is carried out."""
+        return BuilderTurn(self.settings, self.stage)
+
+    @cached_property
     def stage_executor(self) -> Executor:
         """Who carries the stage out."""
         if self.settings.stage(self.stage.name).executor == "jenkins":
             return JenkinsExecutor(self.settings.jenkins, connector(self.settings))
-        return AnsibleExecutor(playbooks=settings.project_folder() / "playbooks")
+        return self.builder_turn.executor()
 
     def skip_reason(self, session: Session, run: Run, context: Context) -> str:
         """Return why this stage has nothing to do in this run, or "" when it has."""
@@ -99,7 +105,7 @@ class StageOperator(BaseOperator):
         """Write down, once, that this try has begun. `on_execute_callback` has done so already, if it could."""
         # Locked before it is looked at: a newer push may supersede it at this very moment.
         run = runs.locked(session, run_of(session, context).id)
-        if not self.skip_reason(session, run, context):
+        if not self.skip_reason(session, run, context) and not self._waits_for_builder(session, run, context):
             Journal(session, self.settings).begin_stage(run, self.stage, context["ti"].try_number)
         return run
 
@@ -108,6 +114,7 @@ class StageOperator(BaseOperator):
         if adopt(context):
             callbacks.announce_start(context)
         self.wait_for_turn(context)
+        self.wait_for_builder(context)
         run, reason = store.transact(partial(self._begin_or_skip, context=context))
         if reason:
             raise AirflowSkipException(reason)
@@ -120,6 +127,14 @@ class StageOperator(BaseOperator):
 
     def wait_for_turn(self, context: Context) -> None:
         """Defer the task while the stage may not begin."""
+
+    def wait_for_builder(self, context: Context) -> None:
+        """Defer the task while no builder is free, if the stage goes to one."""
+        run, waits_for = store.transact(partial(self._ask_for_builder, context=context))
+        if waits_for:
+            self.log.info("%s", waits_for)
+            trigger = BuilderTrigger(run=run.id, stage=self.stage.name, try_number=context["ti"].try_number)
+            self.defer(trigger=trigger, method_name="execute", timeout=timedelta(hours=12))
 
     def carry_out(self, run: Run, workspace: Path) -> Report:
         """Run the stage's playbook in a folder of its own; whatever goes wrong is a report, too."""
@@ -141,6 +156,15 @@ class StageOperator(BaseOperator):
     def on_kill(self) -> None:
         """End the playbook, or the build, when the task is ended."""
         self.stage_executor.cancel()
+
+    def _ask_for_builder(self, session: Session, context: Context) -> tuple[Run, str]:
+        """Return the run, and what the stage waits for, if it does. One with nothing to do needs no builder."""
+        run = run_of(session, context)
+        idle = self.skip_reason(session, run, context)
+        return run, "" if idle else self._waits_for_builder(session, run, context)
+
+    def _waits_for_builder(self, session: Session, run: Run, context: Context) -> str:
+        return self.builder_turn.ask(session, run=run.id, try_number=context["ti"].try_number)
 
     def _begin_or_skip(self, session: Session, context: Context) -> tuple[Run, str]:
         """Return the run, and why there is nothing to do in it."""

@@ -79,6 +79,12 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[retention]\ncommits=0", r"retention.commits: .*greater than or equal to 1"),
         ("[retention]\nhousekeeping_hours=0", r"retention.housekeeping_hours: .*greater than or equal to 1"),
         ("[airflow]\nlogs='logs'", r"airflow.logs: .*pattern"),
+        (
+            "[builders]\nstages=['compose_ostree']",
+            r"builders.stages.0: .*compose_ostree runs on the pipeline's own machine alone; .*smoke_test",
+        ),
+        ("[builders]\nstages=['build']", r"builders.stages.0: .*there is no stage 'build'; stages that can go"),
+        ("[builders]\nlease_seconds=1", r"builders.lease_seconds: .*greater than or equal to 10"),
         ("[[sinks]]\nname='x'", r"sinks.0.kind: Field required; one of: resultsdb, http, elasticsearch"),
         ("[[sinks]]\nname='x'\nkind='mail'", r"sinks.0: .*'mail'.*'resultsdb', 'http', 'elasticsearch'"),
         ("[[sinks]]\nkind='http'\ncolour=1", r"sinks.0.http.colour: unknown key; allowed here: .*secret_env.*url"),

@@ -55,14 +55,15 @@ def end_group(leader: int, started: int) -> bool:
 def end_with_ancestors(first: Callable[[], object] | None = None) -> None:
     """End this process when a process above it ends: the playbook was stopped. `first` is called before.
 
-    An SSH connection that breaks ends sshd's process above a module, so this holds on remote builders, too.
+    An SSH connection that breaks ends sshd's process above a module, so this holds on remote builders, too. The sshd
+    above that one may well end: it was restarted.
     """
     watched = select.poll()
     process = os.getppid()
     while process > 1:
         with contextlib.suppress(OSError):
             watched.register(os.pidfd_open(process), select.POLLIN)
-        process = _stat(process, _PARENT)
+        process = 0 if _is_sshd(process) else _stat(process, _PARENT)
 
     def watch() -> None:
         watched.poll()
@@ -73,6 +74,13 @@ def end_with_ancestors(first: Callable[[], object] | None = None) -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_sshd(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").startswith("sshd")
+    except OSError:
+        return False
 
 
 def _is(pid: int, started: int, holding: str = "") -> bool:

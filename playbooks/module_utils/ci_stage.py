@@ -5,6 +5,7 @@ Standard library only: the modules also run on remote builders with a plain pyth
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ci_process import end_with_ancestors
 from ansible.module_utils.ci_space import WHAT_TO_DO, Watch, is_full, says_full
 
 if TYPE_CHECKING:
@@ -77,8 +79,10 @@ def run_module(arguments: dict[str, Any], work: Callable[[dict[str, Any]], Part]
 
     A StageError becomes a failed task that carries `msg`, `fault` and the part known by then; `stage_result` reads
     them. What failed while one of the module's file systems was full, tests included, failed for that; also a test that
-    passed when it was run again.
+    passed when it was run again. On a builder a module ends with the connection: nobody else would end it there.
     """
+    if "SSH_CONNECTION" in os.environ:
+        end_with_ancestors()
     module = AnsibleModule(argument_spec=arguments)
     started = time.monotonic()
     watch = Watch(_places(arguments, module.params))

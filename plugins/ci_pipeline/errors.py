@@ -21,7 +21,9 @@ CiPipelineError
 ├── DatabaseUnreachable  the database is away or cannot work now: try the whole transaction again later
 ├── ExecutorError        the stage could not be carried out: an infrastructure fault
 │   ├── StageEnded       someone or a limit ended it: ABORTED, never tried again
-│   └── JenkinsAway      Jenkins does not answer, or is starting: look again later
+│   ├── JenkinsAway      Jenkins does not answer, or is starting: look again later
+│   └── BuilderError     no builder can be used as it is configured, or it gave back what cannot be taken
+│       └── BuilderUnreachable  a builder cannot be reached, or was lost: leave it alone for a while, try elsewhere
 ├── ManifestError        an image's manifest or provenance, or a key, cannot be written or read: try again later
 ├── RetentionError       a file could not be tidied up: it is left, the next pass tries again
 └── StackError           the local stack (PostgreSQL, RabbitMQ, Airflow) needs a human
@@ -132,6 +134,14 @@ class StageEnded(ExecutorError):
 
 class JenkinsAway(ExecutorError):
     """Jenkins does not answer, or is starting. Nothing is known of the build: look again later."""
+
+
+class BuilderError(ExecutorError):
+    """A builder cannot be used: its inventory, what it lacks, or what it gave back. The text says what to do."""
+
+
+class BuilderUnreachable(BuilderError):
+    """A builder cannot be reached, or was lost while it worked. Leave it alone for a while, and try elsewhere."""
 
 
 class ManifestError(CiPipelineError):

@@ -25,6 +25,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from ci_pipeline import known_secrets, redaction
+from ci_pipeline.builder_sections import Builders
 from ci_pipeline.change import Name
 from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.errors import SettingsError
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
     limits: Limits = Field(default_factory=Limits)
     jenkins: Jenkins = Field(default_factory=Jenkins)
     stages: Stages = Field(default_factory=Stages)
+    builders: Builders = Field(default_factory=Builders)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
 
@@ -260,7 +262,10 @@ def _absolute(settings: Settings) -> Settings:
     artifacts = settings.artifacts.model_copy(update={"folder": folder})
     paths = {name: path and project_folder() / path for name, path in asdict(settings.bus.files).items()}
     bus = settings.bus.model_copy(update=paths)
-    return settings.model_copy(update={"artifacts": artifacts, "bus": bus, "state": state_folder()})
+    inventory = settings.builders.inventory and project_folder() / settings.builders.inventory.expanduser()
+    builders = settings.builders.model_copy(update={"inventory": inventory})
+    update = {"artifacts": artifacts, "bus": bus, "builders": builders, "state": state_folder()}
+    return settings.model_copy(update=update)
 
 
 def _explain(error: ValidationError, path: Path) -> str:

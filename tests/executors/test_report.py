@@ -81,7 +81,7 @@ def test_what_breaks_the_contract_is_named(tmp_path: Path, change: dict[str, obj
 def test_any_text_is_a_report_or_an_executor_error(text: str) -> None:
     """Nothing else comes out of reading it."""
     with contextlib.suppress(ExecutorError):
-        assert isinstance(report._validated(text.encode("utf-8", "surrogatepass")), Report)
+        assert isinstance(report.parse_report(text.encode("utf-8", "surrogatepass")), Report)
 
 
 def test_ansi_and_control_characters_are_stripped(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 from ci_pipeline import store
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import database as ours
-from ci_pipeline.store.downstream_tables import Base
+from tests.database import Base
 
 _SCHEMA = "migrations"
 # With the columns the first schema had.

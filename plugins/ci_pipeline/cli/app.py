@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from ci_pipeline.cli import (
     backfill_commands,
+    builder_command,
     bus_commands,
     control_commands,
     delivery_commands,
@@ -73,5 +74,6 @@ for _module in (
     backfill_commands,
     verify_command,
     gating_commands,
+    builder_command,
 ):
     _module.register(app)

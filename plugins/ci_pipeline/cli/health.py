@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from ci_pipeline import store
 from ci_pipeline.errors import DatabaseUnreachable
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import deliveries, outbox
+from ci_pipeline.store import builder_leases, deliveries, outbox
 from ci_pipeline.store.deliveries import SinkState
 from ci_pipeline.store.tables import Inbound, Run
 
@@ -25,6 +25,7 @@ class Work:
         running: ids of the runs that go on.
         last_message: topic, decision and reason of the newest message that was taken up; "" if there was none.
         sinks: how things are with the datahubs downstream.
+        builders: of each builder that is set aside, a sentence that says until when, and why.
         problems: sentences; what else is here is not known then.
     """
 
@@ -35,6 +36,7 @@ class Work:
     last_message: str = ""
     last_message_at: datetime | None = None
     sinks: tuple[SinkState, ...] = ()
+    builders: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -59,5 +61,9 @@ def _look(session: Session, settings: Settings) -> Work:
         running=tuple(session.scalars(going_on)),
         last_message=", ".join(filter(None, (last.topic, last.state, last.reason))) if last else "",
         last_message_at=last.received_at if last else None,
+        builders=tuple(
+            f"{one.builder} is set aside until {one.until.astimezone():%H:%M:%S}: {one.reason}"
+            for one in builder_leases.aside(session)
+        ),
         sinks=tuple(deliveries.states(session, [sink.name for sink in settings.sinks])),
     )

@@ -134,6 +134,7 @@ def _show_work(work: health.Work) -> None:
         ("changes queued, not fired", str(work.not_fired)),
         ("runs going on", ", ".join(work.running) or "none"),
         ("last message taken up", last),
+        *(("builder", sentence) for sentence in work.builders),
     ]
     show(table("", ("work", ""), rows))
     if work.sinks:

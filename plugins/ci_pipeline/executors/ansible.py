@@ -33,9 +33,10 @@ _GRACE_SECONDS: Final = 30
 class AnsibleExecutor:
     """One playbook run per stage, in the workspace's `ansible/` folder, its output in this process's log."""
 
-    def __init__(self, *, playbooks: Path) -> None:
-        """Use the playbooks, roles, modules and inventory of the folder `playbooks`."""
+    def __init__(self, *, playbooks: Path, inventory: Path | None = None) -> None:
+        """Use the playbooks, roles and modules of the folder `playbooks`, and its inventory unless another is given."""
         self._playbooks = playbooks
+        self._inventory = inventory or playbooks / "inventory"
         self._cancelled = threading.Event()
 
     def run(self, request: Request, *, workspace: Path) -> Report:
@@ -59,7 +60,7 @@ class AnsibleExecutor:
         runner = ansible_runner.interface.init_runner(
             private_data_dir=str(private),
             playbook=str(self._playbooks / f"{request['stage']}.yml"),
-            inventory=str(self._playbooks / "inventory"),
+            inventory=str(self._inventory),
             cmdline=f"--extra-vars @{request_file}",
             envvars=self._environment() | {"ANSIBLE_LOCAL_TEMP": str(private / "tmp")},
             # No copy of the output in a file: on a full disk ansible-runner would stop in the middle of the playbook.

@@ -19,8 +19,9 @@ class Output:
     """The playbook's output: it goes into the log, line by line as it comes. The stage's report has the whole of it."""
 
     def __init__(self) -> None:
-        """Nothing was said yet."""
+        """Nothing was said yet. `unreachable` is why a host could not be reached, if one could not."""
         self._complaint = ""
+        self.unreachable = ""
 
     def __call__(self, event: dict[str, Any]) -> bool:
         """Take one event of ansible-runner; return whether it is to be kept."""
@@ -29,6 +30,8 @@ class Output:
                 log.info("%s", line[:_LONGEST_LINE])
             if line.startswith(_COMPLAINTS):
                 self._complaint = line
+        if event.get("event") == "runner_on_unreachable":
+            self.unreachable = str(event.get("event_data", {}).get("res", {}).get("msg")) or "it does not answer"
         return True
 
     @property

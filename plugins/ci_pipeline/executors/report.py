@@ -134,13 +134,21 @@ def read_report(workspace: Path) -> Report:
         ExecutorError: there is none, it is too large, no regular file, or breaks the contract.
     """
     try:
-        return _validated(_read_regular_file(workspace / REPORT_NAME))
+        return parse_report(_read_regular_file(workspace / REPORT_NAME))
     except OSError as error:
         msg = f"the stage left no {REPORT_NAME}: {error.strerror}; see its log"
         raise ExecutorError(msg) from error
 
 
-def _validated(data: bytes) -> Report:
+def parse_report(data: bytes) -> Report:
+    """Return the report that is in `data`.
+
+    Raises:
+        ExecutorError: it is too large, or breaks the contract.
+    """
+    if len(data) > MAX_REPORT_BYTES:
+        msg = f"the stage's {REPORT_NAME} is larger than {MAX_REPORT_BYTES} bytes"
+        raise ExecutorError(msg)
     try:
         report = Report.model_validate_json(data)
     except ValidationError as error:
@@ -170,11 +178,7 @@ def tail_of(log: ReportedArtifact, *, lines: int = 40) -> list[str]:
 
 def _read_regular_file(path: Path) -> bytes:
     with open_regular_file(path) as file:
-        data = file.read(MAX_REPORT_BYTES + 1)
-    if len(data) > MAX_REPORT_BYTES:
-        msg = f"the stage's {REPORT_NAME} is larger than {MAX_REPORT_BYTES} bytes"
-        raise ExecutorError(msg)
-    return data
+        return file.read(MAX_REPORT_BYTES + 1)
 
 
 def open_regular_file(path: Path) -> BinaryIO:

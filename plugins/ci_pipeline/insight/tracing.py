@@ -15,7 +15,7 @@ from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, cha
 from ci_pipeline.insight.verdict import Facts
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import leases, runs
+from ci_pipeline.store import builder_leases, leases, runs
 from ci_pipeline.store.tables import Artifact, Inbound, Outbox, Run, StageResult, TestResult
 
 # More than these are counted and not listed: a conformance run has thousands of tests.
@@ -56,6 +56,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         fired=run.fired_at is not None,
         superseded=any(one.state == "superseded" for one in messages) and not tries,
         lease_holder=_lease_holder(session, run) if run.status is None else "",
+        waits_for=builder_leases.waits_for(session, run.id) if run.status is None else "",
     )
     known = {key: value for one in current for key, value in one.outputs.items()}
     nvr = str(known.get("nvr") or known.get("original_spec_nvr") or "")

@@ -89,6 +89,7 @@ class Facts:
         fired: whether Airflow knows of it.
         superseded: whether a newer revision took its place before it began.
         lease_holder: who composes on its branch, `f26/12`, if that is not this run; else "".
+        waits_for: what its next stage waits for before it has a builder, in a sentence; else "".
     """
 
     what: str
@@ -98,6 +99,7 @@ class Facts:
     fired: bool
     superseded: bool = False
     lease_holder: str = ""
+    waits_for: str = ""
 
 
 def of_run(facts: Facts, tries: Iterable[Ended], settings: Settings) -> Verdict:
@@ -161,6 +163,8 @@ def _not_red(facts: Facts, state: str) -> str:
 def _next(facts: Facts, tries: list[Ended], bad: Ended | None, blame: Blame, settings: Settings) -> str:
     if facts.superseded:
         return "Nothing: the newer revision is run in its place."
+    if facts.waits_for and (not tries or tries[-1].status):
+        return _ended(facts.waits_for)
     if facts.status is None:
         return _while_it_goes_on(facts, tries, bad, settings)
     stage = bad.stage if bad else "the stage"
