@@ -140,6 +140,7 @@ class Airflow(Section):
     """Airflow's REST API, by which changes are fired."""
 
     url: str = Field("http://127.0.0.1:8080", description="base URL of the api-server")
+    internal_url: str = Field("", description="base URL the pipeline itself calls it by, if another; empty: url")
     username: str = Field("admin", description="account that may trigger DAGs")
     password: SecretStr = Field(SecretStr(""), description="its password; from the environment only")
     logs: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(

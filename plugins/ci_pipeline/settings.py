@@ -52,6 +52,8 @@ from ci_pipeline.sink_sections import KINDS, AnySink, Delivery, SinkSettings
 
 CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
 STATE_VARIABLE: Final = "CI_PIPELINE_STATE"
+PROJECT_VARIABLE: Final = "CI_PIPELINE_PROJECT"
+ENV_FILE_VARIABLE: Final = "CI_PIPELINE_ENV_FILE"
 STACK_ENV: Final = "stack.env"
 
 
@@ -159,7 +161,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources, the strongest first."""
-        stack_env = _StackEnvSource(settings_cls, env_file=state_folder() / STACK_ENV)
+        stack_env = _StackEnvSource(settings_cls, env_file=env_file())
         toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, stack_env, toml
 
@@ -173,8 +175,11 @@ class _StackEnvSource(DotEnvSettingsSource):
 
 
 def project_folder() -> Path:
-    """Return the folder that holds `pipeline.toml`, `dags/` and `playbooks/` (this is an editable install)."""
-    return Path(__file__).resolve().parents[2]
+    """Return the folder that holds `pipeline.toml`, `dags/` and `playbooks/`.
+
+    That is `$CI_PIPELINE_PROJECT` where the package was installed from its wheel, else where its source is.
+    """
+    return Path(os.environ.get(PROJECT_VARIABLE) or Path(__file__).resolve().parents[2]).absolute()
 
 
 def config_file() -> Path:
@@ -207,6 +212,11 @@ def load() -> Settings:
     return _absolute(settings)
 
 
+def env_file() -> Path:
+    """Return the path of `stack.env`: `$CI_PIPELINE_ENV_FILE`, or the file in the state folder."""
+    return Path(os.environ.get(ENV_FILE_VARIABLE) or state_folder() / STACK_ENV).absolute()
+
+
 @lru_cache(maxsize=1)
 def current() -> Settings:
     """Return the settings of this process, read once."""
@@ -215,7 +225,7 @@ def current() -> Settings:
 
 def secret(variable: str) -> SecretStr | None:
     """Return what an environment variable holds, or `stack.env` in its place; None where it is nowhere, or empty."""
-    stack_env = state_folder() / STACK_ENV
+    stack_env = env_file()
     value = os.environ.get(variable) or (dotenv_values(stack_env).get(variable) if stack_env.is_file() else None)
     return SecretStr(value) if value else None
 
