@@ -1,5 +1,6 @@
 """`ci-pipeline init`, on the session's servers."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_without_secrets_a_container_says_what_to_do(tmp_path: Path, monkeypatch
 
     with pytest.raises(StackError, match=r"stack.env is not there; run `ci-pipeline init secrets` first"):
         environment_of_airflow()
+
+
+def test_on_kubernetes_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chart gives everything in the environment."""
+    monkeypatch.setenv(ENV_FILE_VARIABLE, str(tmp_path / "stack.env"))
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql+psycopg2://airflow@database/airflow")
+
+    assert environment_of_airflow() == dict(os.environ)
 
 
 def test_what_a_container_was_given_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,8 @@ def test_no_image_is_root() -> None:
     targets = re.split(r"^FROM \S+ AS ", DOCKERFILE, flags=re.MULTILINE)[1:]
     users = {target.split()[0]: re.findall(r"^USER (\S+)", target, re.MULTILINE)[-1:] for target in targets}
 
-    used = {service["build"]["target"] for service in SERVICES.values()}
+    used = {service["build"]["target"] for service in SERVICES.values() if "build" in service}
+    assert used == {service["image"].partition("/")[2].partition(":")[0] for service in SERVICES.values()}
     assert used == {"airflow", "artifacts", "builder", "postgres", "rabbitmq"}
     assert all(users[target] not in ([], ["root"]) for target in used)
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from dotenv import dotenv_values
 
@@ -12,6 +12,9 @@ from ci_pipeline import settings
 from ci_pipeline.errors import StackError
 from ci_pipeline.stack import environment, record
 from ci_pipeline.stack.handle import locate
+
+# Whoever knows this knows all of Airflow's secrets from its environment.
+_DATABASE: Final = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 
 def become_airflow(arguments: Sequence[str]) -> NoReturn:
@@ -42,8 +45,9 @@ def environment_of_airflow() -> dict[str, str]:
 
 
 def _of_container(file: Path) -> dict[str, str]:
-    """What the container was given wins: it is this deployment's own choice."""
-    if not file.is_file():
+    """What the container was given wins: it is this deployment's own choice. On Kubernetes it is given everything."""
+    known = {key: value or "" for key, value in dotenv_values(file).items()} if file.is_file() else {}
+    if not known and _DATABASE not in os.environ:
         msg = f"{file} is not there; run `ci-pipeline init secrets` first, or mount what it has written"
         raise StackError(msg)
-    return {**{key: value or "" for key, value in dotenv_values(file).items()}, **os.environ}
+    return {**known, **os.environ}
