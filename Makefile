@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 or Fedora machine with git, make, python3 (3.11 to 3.13) and root or sudo.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test kubernetes test-conformance chaos screenshots lint audit bench
+.PHONY: help setup demo demo-stop test kubernetes test-conformance test-infra chaos screenshots lint audit bench
 
 BIN := .venv/bin
 # ansible-lint looks for our modules, and for ansible itself, where these say.
@@ -21,7 +21,7 @@ demo-stop: ## stop everything the demo started
 test: setup ## lint and tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder || status=$$?; \
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --ignore=tests/infra || status=$$?; \
 	exit $$status
 
 kubernetes: ## build Kubernetes' API server and its tests from Debian's sources, once: the demo's last stage runs on it
@@ -30,6 +30,9 @@ kubernetes: ## build Kubernetes' API server and its tests from Debian's sources,
 test-conformance: setup ## build a real Kubernetes API server, once, and run the conformance stage on it
 	@KUBERNETES_OF_THE_TESTS="$$(scripts/kubernetes)" && export KUBERNETES_OF_THE_TESTS && \
 	$(BIN)/pytest tests/playbooks/conformance
+
+test-infra: setup ## the tests that need an infrastructure: docker-compose.yaml on a Docker engine that runs here
+	@$(BIN)/pytest -p no:randomly tests/infra
 
 ROUNDS ?= 3
 chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it

@@ -13,7 +13,9 @@ from ci_pipeline.errors import SettingsError
 from ci_pipeline.stack import airflow
 
 Folder = Annotated[
-    Path, typer.Option("--folder", envvar="CI_PIPELINE_SECRETS", help="Where `secrets` writes to, as root.")
+    Path,
+    # It is for root alone to list; a step that has no use for it must not mind.
+    typer.Option("--folder", envvar="CI_PIPELINE_SECRETS", readable=False, help="Where `secrets` writes to, as root."),
 ]
 
 
