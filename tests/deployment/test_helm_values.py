@@ -14,7 +14,7 @@ from ci_pipeline.stack import environment
 PROJECT = Path(__file__).parents[2]
 TEXT = (PROJECT / "deploy" / "helm" / "values.yaml").read_text()
 VALUES: dict[str, Any] = yaml.safe_load(TEXT)
-# What the schema of Airflow's chart allows in the places we fill, by path. Below a * it takes whatever Kubernetes does.
+# What Airflow's chart has in the places we fill, by path, and its types. Below a * it takes whatever Kubernetes does.
 CHART: dict[str, type] = {
     "airflowVersion": str,
     "images.airflow.repository": str,
