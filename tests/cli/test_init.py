@@ -29,16 +29,6 @@ def test_secrets_are_written_and_not_shown(cli: Cli, tmp_path: Path) -> None:
     assert told.output == f"6 files below {tmp_path} are up to date\n"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_other_steps_do_not_mind_a_folder_they_cannot_read(cli: Cli, tmp_path: Path) -> None:
-    """As it is in the containers of Airflow."""
-    tmp_path.chmod(0o311)
-    told = cli("init", "scheme", "--folder", str(tmp_path))
-    tmp_path.chmod(0o755)
-
-    assert "there is no step scheme" in told.stderr
-
-
 def test_without_secrets_a_container_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not that there is no stack: `up` is not for containers."""
     monkeypatch.setenv(ENV_FILE_VARIABLE, str(tmp_path / "stack.env"))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from dotenv import dotenv_values
 
 from ci_pipeline import deployment
 from ci_pipeline.deployment.secret_files import ACCOUNTS
-from ci_pipeline.errors import StackError
+from ci_pipeline.errors import SettingsError, StackError
 
 
 def known(folder: Path) -> dict[str, str]:
@@ -38,16 +39,37 @@ def test_two_deployments_share_none(tmp_path: Path) -> None:
     assert not set(known(tmp_path / "a").values()) & set(known(tmp_path / "b").values())
 
 
-def test_a_secret_that_is_taken_out_is_made_anew(tmp_path: Path) -> None:
-    """So one is changed, and a newer version gets what it needs; the others stay."""
+def taken_out(folder: Path) -> None:
+    """As an older version has it, that did not know of Celery."""
+    without = {name: secret for name, secret in known(folder).items() if name != "celery"}
+    (folder / "secrets.json").write_text(json.dumps(without))
+    deployment.write(folder)
+
+
+def renewed(folder: Path) -> None:
+    """As an operator wants it."""
+    deployment.write(folder, renew=["celery"])
+
+
+@pytest.mark.parametrize("change", [taken_out, renewed])
+def test_one_secret_is_made_anew(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """A newer version gets what it needs, and what is renewed is; the others stay."""
     deployment.write(tmp_path)
     before = known(tmp_path)
-    (tmp_path / "secrets.json").write_text(json.dumps({k: v for k, v in before.items() if k != "celery"}))
-    deployment.write(tmp_path)
+    change(tmp_path)
 
     after = known(tmp_path)
     assert after["celery"] != before["celery"]
     assert {**after, "celery": ""} == {**before, "celery": ""}
+    assert after["celery"] in (tmp_path / "airflow" / "stack.env").read_text()
+
+
+def test_an_unknown_secret_is_named_with_those_there_are(tmp_path: Path) -> None:
+    """A typo must not pass for a changed password."""
+    deployment.write(tmp_path)
+
+    with pytest.raises(SettingsError, match=r"there is no secret rabitmq; there are airflow_admin, .*rabbitmq"):
+        deployment.write(tmp_path, renew=["rabitmq"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"celery": ""}', '{"celery": 1}', "{"])

@@ -31,8 +31,8 @@ def push(up: Stack, place: distgit.DistGit) -> str:
 def run_of(up: Stack, rev: str) -> dict[str, Any]:
     """Return what is known of the run of a commit; nothing while there is none."""
     runs = json.loads(up.pipeline("runs", "--json"))
-    found = next((run for run in runs if run["rev"] == rev), None)
-    return dict(json.loads(up.pipeline("results", "--run", found["run_id"], "--json"))) if found else {}
+    found = next((run for run in runs if run["change"]["rev"] == rev), None)
+    return dict(json.loads(up.pipeline("results", "--run", found["run"], "--json"))) if found else {}
 
 
 def ended(up: Stack, rev: str) -> dict[str, Any]:

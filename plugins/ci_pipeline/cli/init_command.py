@@ -28,6 +28,9 @@ def init(
     steps: Annotated[list[str], typer.Argument(metavar="STEP...", help="secrets, schema or airflow, in this order.")],
     *,
     folder: Folder = Path("/etc/ci-pipeline"),
+    renew: Annotated[
+        list[str] | None, typer.Option("--renew", metavar="NAME", help="Of `secrets`: make this one anew; repeatable.")
+    ] = None,
 ) -> None:
     """Prepare the services of docker-compose.yaml, or of Kubernetes: docs/deployment.md. Safe to repeat.
 
@@ -35,7 +38,7 @@ def init(
     schema: bring both databases to this version's schema, and declare the queue on the bus.
     airflow: set up the pools, and unpause the DAGs; the api-server and the dag-processor have to run.
     """
-    known = _steps(folder)
+    known = _steps(folder, renew or [])
     if unknown := [step for step in steps if step not in known]:
         msg = f"there is no step {', '.join(unknown)}; there are {', '.join(known)}"
         raise SettingsError(msg)
@@ -43,12 +46,12 @@ def init(
         say(known[step]())
 
 
-def _steps(folder: Path) -> Mapping[str, Callable[[], str]]:
-    return {"secrets": lambda: _secrets(folder), "schema": _schema, "airflow": _airflow}
+def _steps(folder: Path, renew: list[str]) -> Mapping[str, Callable[[], str]]:
+    return {"secrets": lambda: _secrets(folder, renew), "schema": _schema, "airflow": _airflow}
 
 
-def _secrets(folder: Path) -> str:
-    return f"{len(deployment.write(folder))} files below {folder} are up to date"
+def _secrets(folder: Path, renew: list[str]) -> str:
+    return f"{len(deployment.write(folder, renew=renew))} files below {folder} are up to date"
 
 
 def _schema() -> str:

@@ -1,10 +1,12 @@
 """The secrets of a deployment: made once, kept in one file that root alone can read."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Final
 
-from ci_pipeline.errors import StackError
+from ci_pipeline.errors import SettingsError, StackError
 from ci_pipeline.stack.layout import write_private
 from ci_pipeline.stack.record import of_airflow, password
 
@@ -23,15 +25,24 @@ class Keys:
     airflow_fernet: str = field(repr=False)
 
 
-def load_or_create(path: Path) -> Keys:
-    """Return the secrets kept at `path`, made on first use.
+_NAMES: Final = frozenset(Keys.__dataclass_fields__)
 
-    A secret that is missing there is made: so a new version gets what it needs, and one is changed by taking it out.
+
+def load_or_create(path: Path, renew: Collection[str] = ()) -> Keys:
+    """Return the secrets kept at `path`, made on first use; one a newer version needs is made then.
+
+    Args:
+        path: the file.
+        renew: names of secrets to make anew.
 
     Raises:
         StackError: the file cannot be read.
+        SettingsError: there is no secret of such a name.
     """
-    known = _read(path) if path.exists() else {}
+    if unknown := sorted(set(renew) - _NAMES):
+        msg = f"there is no secret {', '.join(unknown)}; there are {', '.join(sorted(_NAMES))}"
+        raise SettingsError(msg)
+    known = {name: value for name, value in (_read(path) if path.exists() else {}).items() if name not in renew}
     keys = Keys(**(asdict(_generate()) | known))
     if asdict(keys) != known:
         write_private(path, json.dumps(asdict(keys), indent=2) + "\n")
@@ -43,10 +54,9 @@ def _read(path: Path) -> dict[str, str]:
         known = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StackError(_damaged(path)) from error
-    names = set(Keys.__dataclass_fields__)
     if not isinstance(known, dict) or not all(isinstance(value, str) and value for value in known.values()):
         raise StackError(_damaged(path))
-    return {name: value for name, value in known.items() if name in names}
+    return {name: value for name, value in known.items() if name in _NAMES}
 
 
 def _damaged(path: Path) -> str:

@@ -9,7 +9,7 @@ rabbitmq/...            the broker's configuration, accounts and cookie; its own
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,21 +23,23 @@ from ci_pipeline.stack.layout import write_private
 ACCOUNTS: Final[Mapping[str, int]] = {"airflow": 10001, "postgres": 10002, "rabbitmq": 10003}
 
 
-def write(folder: Path) -> tuple[Path, ...]:
+def write(folder: Path, *, renew: Collection[str] = ()) -> tuple[Path, ...]:
     """Make the secrets that do not exist yet, and write every file anew from them. Done twice it is done once.
 
     Args:
         folder: where the volume is mounted, in every container alike.
+        renew: names of secrets to make anew.
 
     Returns:
         The files, but for `secrets.json`.
 
     Raises:
         StackError: the folder cannot be written, or what it has cannot be read.
+        SettingsError: there is no secret of a name in `renew`.
     """
     try:
         _pass_through(folder)
-        made = keys.load_or_create(folder / "secrets.json")
+        made = keys.load_or_create(folder / "secrets.json", renew)
         return tuple(_hand_over(folder / name, text) for name, text in _contents(folder, made).items())
     except OSError as error:
         msg = f"the secrets cannot be written to {error.filename or folder}: {error.strerror}; run it as root"
