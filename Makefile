@@ -21,7 +21,7 @@ demo-stop: ## stop everything the demo started
 test: setup ## lint and tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --ignore=tests/infra || status=$$?; \
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder || status=$$?; \
 	exit $$status
 
 kubernetes: ## build Kubernetes' API server and its tests from Debian's sources, once: the demo's last stage runs on it
@@ -32,7 +32,7 @@ test-conformance: setup ## build a real Kubernetes API server, once, and run the
 	$(BIN)/pytest tests/playbooks/conformance
 
 test-infra: setup ## the tests that need an infrastructure: docker-compose.yaml on a Docker engine that runs here
-	@$(BIN)/pytest -p no:randomly tests/infra
+	@$(BIN)/pytest tests/infra
 
 ROUNDS ?= 3
 chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 BASE = "debian:12.12-slim"
 STAND_IN = "ci-pipeline-test/base:12"
 # Airflow's five components boot at once; a busy machine takes ten times as long as an idle one.
