@@ -27,7 +27,8 @@ class AirflowApi:
     def __init__(self, settings: Airflow, *, transport: httpx.BaseTransport | None = None) -> None:
         """Use the address and the account of the settings."""
         self._settings = settings
-        self._client = httpx.Client(base_url=settings.url, timeout=30, transport=transport)
+        self._url = settings.internal_url or settings.url
+        self._client = httpx.Client(base_url=self._url, timeout=30, transport=transport)
 
     def __enter__(self) -> Self:
         """Return the session."""
@@ -200,7 +201,7 @@ class AirflowApi:
             self._log_in()
             response = self._client.request(method, path, json=body, params=query)
         except httpx.HTTPError as error:
-            msg = f"Airflow at {self._settings.url} does not answer: {error}"
+            msg = f"Airflow at {self._url} does not answer: {error}"
             raise AirflowUnreachable(msg) from error
         if response.status_code == httpx.codes.UNAUTHORIZED:
             self._client.headers.pop("Authorization", None)

@@ -161,6 +161,7 @@ class Airflow(Section):
     """Airflow's REST API, by which changes are fired."""
 
     url: Place = Field("http://127.0.0.1:8080", description="base URL of the api-server")
+    internal_url: Place = Field("", description="base URL the pipeline itself calls it by, if another; empty: url")
     username: str = Field("admin", description="account that may trigger DAGs")
     password: SecretStr = Field(SecretStr(""), description="its password; from the environment only")
     logs: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(

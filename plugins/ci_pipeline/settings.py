@@ -57,6 +57,8 @@ from ci_pipeline.sink_sections import KINDS, AnySink, Delivery, SinkSettings
 
 CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
 STATE_VARIABLE: Final = "CI_PIPELINE_STATE"
+PROJECT_VARIABLE: Final = "CI_PIPELINE_PROJECT"
+ENV_FILE_VARIABLE: Final = "CI_PIPELINE_ENV_FILE"
 STACK_ENV: Final = "stack.env"
 # Keys of a sink that name an environment variable with a secret.
 _SECRETS_OF_SINKS: Final = ("password_env", "token_env", "secret_env")
@@ -168,7 +170,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources, the strongest first."""
-        stack_env = _StackEnvSource(settings_cls, env_file=state_folder() / STACK_ENV)
+        stack_env = _StackEnvSource(settings_cls, env_file=env_file())
         toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, stack_env, toml
 
@@ -182,8 +184,11 @@ class _StackEnvSource(DotEnvSettingsSource):
 
 
 def project_folder() -> Path:
-    """Return the folder that holds `pipeline.toml`, `dags/` and `playbooks/` (this is an editable install)."""
-    return Path(__file__).resolve().parents[2]
+    """Return the folder that holds `pipeline.toml`, `dags/` and `playbooks/`.
+
+    That is `$CI_PIPELINE_PROJECT` where the package was installed from its wheel, else where its source is.
+    """
+    return Path(os.environ.get(PROJECT_VARIABLE) or Path(__file__).resolve().parents[2]).absolute()
 
 
 def config_file() -> Path:
@@ -222,6 +227,11 @@ def load() -> Settings:
     return _absolute(settings)
 
 
+def env_file() -> Path:
+    """Return the path of `stack.env`: `$CI_PIPELINE_ENV_FILE`, or the file in the state folder."""
+    return Path(os.environ.get(ENV_FILE_VARIABLE) or state_folder() / STACK_ENV).absolute()
+
+
 @lru_cache(maxsize=1)
 def current() -> Settings:
     """Return the settings of this process, read once."""
@@ -237,7 +247,7 @@ def secret(variable: str) -> SecretStr | None:
 
 def _stack_env() -> Mapping[str, str | None]:
     """Return the variables of the local stack; none where there is no stack, or it is another account's."""
-    path = state_folder() / STACK_ENV
+    path = env_file()
     return dotenv_values(path) if os.access(path, os.R_OK) else {}
 
 

@@ -14,6 +14,7 @@ from ci_pipeline.cli import (
     delivery_commands,
     demo_command,
     gating_commands,
+    init_command,
     recovery_commands,
     run_commands,
     stack_commands,
@@ -64,6 +65,7 @@ app = typer.Typer(
 for _module in (
     demo_command,
     stack_commands,
+    init_command,
     bus_commands,
     run_commands,
     why_command,

@@ -24,9 +24,9 @@ def bring_up(
     """
     configured = settings.load()
     result = stack.up(
-        pools={f"compose_{branch}": _one_at_a_time(branch) for branch in configured.branches},
-        unpause=[*housekeeping(configured), *(runs.dag_id_of(branch) for branch in configured.branches)],
-        on_ready=[lambda variables: _declare(configured, variables)],
+        pools=pools_of(configured),
+        unpause=dags_of(configured),
+        on_ready=[lambda variables: declare(configured, variables["CI_PIPELINE_BUS__URL"])],
         extra_env=extra_env,
         new_ports=new_ports,
         progress=progress,
@@ -35,11 +35,25 @@ def bring_up(
     return result
 
 
+def pools_of(configured: Settings) -> dict[str, stack.Pool]:
+    """Return the pools the pipeline's tasks run in, by name."""
+    return {f"compose_{branch}": _one_at_a_time(branch) for branch in configured.branches}
+
+
+def dags_of(configured: Settings) -> list[str]:
+    """Return the ids of the pipeline's DAGs."""
+    return [*housekeeping(configured), *(runs.dag_id_of(branch) for branch in configured.branches)]
+
+
+def declare(configured: Settings, url: str) -> None:
+    """Declare our queue before anything publishes: a message that no queue takes is gone.
+
+    Raises:
+        BusUnreachable: the broker is away or refuses our queue.
+    """
+    bus = configured.bus
+    topology.declare(url, bus.exchange, bus.queue, bus.bindings, files=bus.files)
+
+
 def _one_at_a_time(branch: str) -> stack.Pool:
     return stack.Pool(slots=1, description=f"composes of {branch}, one at a time", include_deferred=False)
-
-
-def _declare(configured: Settings, variables: Mapping[str, str]) -> None:
-    """Declare our queue before anything publishes: a message that no queue takes is gone."""
-    bus = configured.bus
-    topology.declare(variables["CI_PIPELINE_BUS__URL"], bus.exchange, bus.queue, bus.bindings, files=bus.files)

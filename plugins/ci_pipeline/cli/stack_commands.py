@@ -67,10 +67,9 @@ def status(*, as_json: AsJson = False) -> None:
 
 def password(*, as_json: AsJson = False) -> None:
     """Show the account of the Airflow UI. This is the only place where its password is shown."""
-    found = stack.status()
     account = settings.load().airflow
     secret = account.password.get_secret_value()
-    if not found.airflow_url or not secret:
+    if not secret:
         msg = "there is no account yet; run `ci-pipeline up`"
         raise StackError(msg)
     if as_json:

@@ -116,10 +116,15 @@ class Api:
         """Log in.
 
         Raises:
-            StackError: Airflow refuses.
+            StackError: Airflow refuses, or does not answer.
         """
         self._client = httpx.Client(base_url=url, trust_env=False, timeout=30)
-        answer = self._client.post("/auth/token", json={"username": username, "password": password})
+        try:
+            answer = self._client.post("/auth/token", json={"username": username, "password": password})
+        except httpx.HTTPError as error:
+            self._client.close()
+            msg = f"Airflow at {url} does not answer: {error}; see its api-server log"
+            raise StackError(msg) from error
         if not answer.is_success:
             self._client.close()
             msg = f"Airflow at {url} refuses the stack's own account ({answer.status_code}); see its api-server log"

@@ -77,25 +77,22 @@ def _pipeline(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str
     }
 
 
-def _airflow(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]:
-    options = {
-        **_secret_options(record, secrets),
-        "CORE__DAGS_FOLDER": str(layout.project / "dags"),
-        "CORE__PLUGINS_FOLDER": str(layout.project / "plugins"),
+def options(project: Path) -> dict[str, str]:
+    """Return Airflow's options that are the same on one machine and in containers: `SECTION__KEY` to value.
+
+    Args:
+        project: folder that holds `dags/` and `plugins/`.
+    """
+    return {
+        "CORE__DAGS_FOLDER": str(project / "dags"),
+        "CORE__PLUGINS_FOLDER": str(project / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
-        "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": "16",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
-        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_passwords(layout)),
-        "CORE__EXECUTION_API_SERVER_URL": f"{airflow_url(record)}/execution/",
         # No DNS: a resolver that is slow or absent must not slow every task.
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
-        "API__BASE_URL": airflow_url(record),
-        "API__HOST": LOOPBACK,
-        "API__PORT": str(record.ports["api-server"]),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        # These three: a chain of 12 tasks takes 2 s instead of 12.
+        # These three (with CORE__PARALLELISM): a chain of 12 tasks takes 2 s instead of 12.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # A worker that was killed is noticed after this long; Airflow's 300 s is made for flaky networks.
@@ -112,9 +109,23 @@ def _airflow(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]
         # whoever would ask one asks port 0: nobody can listen there and be handed a token.
         "LOGGING__WORKER_LOG_SERVER_PORT": "0",
         "LOGGING__TRIGGER_LOG_SERVER_PORT": "0",
+    }
+
+
+def _airflow(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]:
+    chosen = {
+        **options(layout.project),
+        **_secret_options(record, secrets),
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "16",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_passwords(layout)),
+        "CORE__EXECUTION_API_SERVER_URL": f"{airflow_url(record)}/execution/",
+        "API__BASE_URL": airflow_url(record),
+        "API__HOST": LOOPBACK,
+        "API__PORT": str(record.ports["api-server"]),
         "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
     }
-    return {"AIRFLOW_HOME": str(layout.airflow), **{f"AIRFLOW__{key}": value for key, value in options.items()}}
+    return {"AIRFLOW_HOME": str(layout.airflow), **{f"AIRFLOW__{key}": value for key, value in chosen.items()}}
 
 
 def _secret_options(record: Record, secrets: Secrets) -> dict[str, str]:

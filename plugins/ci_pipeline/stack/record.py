@@ -77,19 +77,27 @@ def save(layout: Layout, record: Record) -> None:
 
 def _generate() -> Secrets:
     return Secrets(
-        postgres_superuser=_password(32),
-        postgres=_password(32),
-        rabbitmq=_password(32),
-        erlang_cookie=_password(32),
-        airflow_admin=_password(20),
-        airflow_api=_password(64),
-        # HS512 wants a key at least as long as its digest; Airflow warns below 64 bytes.
-        airflow_jwt=_password(96),
-        airflow_fernet=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        postgres_superuser=password(32),
+        postgres=password(32),
+        rabbitmq=password(32),
+        erlang_cookie=password(32),
+        **of_airflow(),
     )
 
 
-def _password(length: int) -> str:
+def of_airflow() -> dict[str, str]:
+    """Make Airflow's secrets: the admin's password, and the keys all its components share."""
+    return {
+        "airflow_admin": password(20),
+        "airflow_api": password(64),
+        # HS512 wants a key at least as long as its digest; Airflow warns below 64 bytes.
+        "airflow_jwt": password(96),
+        "airflow_fernet": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    }
+
+
+def password(length: int) -> str:
+    """Make a password of letters and digits."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
 
 
