@@ -31,7 +31,8 @@ def on_starting() -> None:
 def tell_airflow() -> None:
     """Let Airflow mask every secret this process knows. Done twice it is done once."""
     try:
-        settings.current()
+        # Read, and not kept: a component's tasks are forked from it, and each goes by the settings as they are by then.
+        settings.load()
     except SettingsError as error:
         # Whoever needs the settings will say so, too. What Airflow's own options hold is known to Airflow.
         _log.warning("the pipeline's secrets are not masked: %s", error)

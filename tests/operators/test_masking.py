@@ -13,6 +13,7 @@ from airflow.sdk._shared import secrets_masker as of_tasks
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import MaskSecret
 
+from ci_pipeline import settings
 from operators import masking
 from tests.canaries import Canaries, canary
 
@@ -97,3 +98,11 @@ def test_a_line_of_a_log_is_masked_as_text_and_as_bytes(planted: Canaries) -> No
     assert masking.masked(None, "info", line) == '{"event": "no answer of ***"}'
     assert masking.masked(None, "info", line.encode()) == b'{"event": "no answer of ***"}'
     assert masking.masked(None, "info", {"event": 1}) == {"event": 1}
+
+
+@pytest.mark.usefixtures("planted", "_own_maskers")
+def test_a_component_keeps_no_settings_for_the_tasks_forked_from_it() -> None:
+    """What an operator has changed in pipeline.toml since holds for the next task, without a restart."""
+    masking.tell_airflow()
+
+    assert settings.current.cache_info().currsize == 0
