@@ -84,7 +84,11 @@ def _connected(api: httpx.Client, canaries: Canaries) -> None:
     api.post("/api/v2/connections", json={**told, "extra": extra}).raise_for_status()
 
 
-pytestmark = [pytest.mark.usefixtures("nosy_rev", "_connected"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.xdist_group("canaries"),
+    pytest.mark.usefixtures("nosy_rev", "_connected"),
+    pytest.mark.timeout(900),
+]
 
 
 @pytest.fixture(scope="session")
