@@ -35,8 +35,8 @@ test-infra: setup ## several builders whose cables are pulled, and docker-compos
 	@$(BIN)/pytest tests/infra
 
 ROUNDS ?= 3
-chaos: setup ## kill every part of a working pipeline, ROUNDS times over (3), as SEED draws it
-	@$(BIN)/pytest -x -p no:randomly tests/e2e/test_chaos.py --chaos-rounds=$(ROUNDS) $(if $(SEED),--chaos-seed=$(SEED))
+chaos: setup ## kill every part of a working pipeline: each by itself, then ROUNDS times over (3), as SEED draws it
+	@$(BIN)/pytest -x -p no:randomly tests/e2e/kills tests/e2e/test_chaos.py --chaos-rounds=$(ROUNDS) $(if $(SEED),--chaos-seed=$(SEED))
 
 MINUTES ?= 10
 MESSAGES ?= 20000

@@ -19,8 +19,8 @@ from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Run
 from tests.distgit import DistGit
 from tests.e2e.conftest import Bus, wait_until
+from tests.e2e.kills.test_kills import QUICK, SAID
 from tests.e2e.test_a_change import push, run_of
-from tests.e2e.test_kills import QUICK, SAID
 
 
 @contextlib.contextmanager

@@ -9,12 +9,16 @@ import itertools
 import logging
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from ansible.module_utils.ci_cluster import Cluster
+from ansible.module_utils.ci_stage import InfrastructureError
+
+from tests.playbooks.stage_runs import module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,12 +103,24 @@ def test_bad_setup_is_the_infrastructures_fault(run: Run, request_keys: dict[str
         ("ln -s /etc/passwd $REPORT_DIR/junit.xml", "left no JUnit file"),
     ],
 )
-def test_what_is_not_a_test_run_never_passes(run: Run, script: str, reason: str) -> None:
-    """No report, an empty one, one that contradicts itself or the exit code: a FAILURE of the infrastructure."""
-    result = run(script)
+def test_what_is_not_a_test_run_is_never_judged_one(tmp_path: Path, script: str, reason: str) -> None:
+    """No report, an empty one, one that contradicts itself or the exit code."""
+    ended = subprocess.run(
+        ["/bin/sh", "-c", script], env={"PATH": os.environ["PATH"], "REPORT_DIR": str(tmp_path)}, check=False
+    )
+
+    with pytest.raises(InfrastructureError) as caught:
+        module("run_conformance").judge(ended.returncode, tmp_path, ())
+
+    assert reason in str(caught.value)
+
+
+def test_what_is_not_a_test_run_never_passes(run: Run) -> None:
+    """It is a FAILURE of the infrastructure."""
+    result = run(junit(f"<testsuite>{PASSED}</testsuite>", code=7))
 
     assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
-    assert reason in result["reason"]
+    assert "ended with exit code 7 although no test failed" in result["reason"]
 
 
 def test_command_that_hangs_is_stopped(run: Run) -> None:
@@ -185,7 +201,7 @@ def test_a_suite_that_was_killed_is_the_infrastructures_fault_and_starts_anew(lo
     )
     pid = int((tmp_path / "cluster" / "suite" / "pid").read_text(encoding="ascii").split()[0])
     os.killpg(pid, signal.SIGKILL)
-    killed = look("exit 9")
+    killed = look("exit 9", limits=LIMITS | {"seconds": 600})
     again = look(junit(f"<testsuite>{PASSED}</testsuite>"), workspace=tmp_path / "conformance_tests-2")
 
     assert (killed["status"], killed["fault"]) == ("FAILURE", "infrastructure")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
-import importlib.util
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +12,14 @@ import pytest
 from ansible.module_utils.ci_stage import InfrastructureError
 
 from tests.playbooks.cluster.cluster_runs import KUBECONFIG
-from tests.playbooks.stage_runs import PLAYBOOKS
+from tests.playbooks.stage_runs import module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import ModuleType
 
 CONTENT = "a binary"
 DIGEST = hashlib.sha256(CONTENT.encode()).hexdigest()
-
-
-def module(name: str) -> ModuleType:
-    """Return one of the stages' modules."""
-    spec = importlib.util.spec_from_file_location(name, PLAYBOOKS / "library" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 def get(cache: Path, source: str, sha256: str = DIGEST, *, needed: bool = True) -> str:
