@@ -3,6 +3,8 @@
 .PHONY: help setup demo demo-stop test kubernetes test-conformance test-infra chaos fuzz screenshots lint audit bench
 
 BIN := .venv/bin
+# What is compiled once is kept, whatever the caller's shell says: thousands of processes start in the tests alone.
+unexport PYTHONDONTWRITEBYTECODE
 # ansible-lint looks for our modules, and for ansible itself, where these say.
 LINT := PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_LIBRARY="$(CURDIR)/playbooks/library"
 

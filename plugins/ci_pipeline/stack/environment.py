@@ -14,8 +14,9 @@ from ci_pipeline.stack.processes import MARKER
 from ci_pipeline.stack.record import Record, Secrets
 
 ADMIN = "admin"
-# A shell may carry the settings of another Airflow, database or broker.
-_FOREIGN = ("AIRFLOW_", "PG", "RABBITMQ_", "ERL_", "SUPERVISOR_")
+# A shell may carry the settings of another Airflow, database or broker; or have Python compile at every start, which
+# doubles the time that Airflow's parts take for theirs.
+_FOREIGN = ("AIRFLOW_", "PG", "RABBITMQ_", "ERL_", "SUPERVISOR_", "PYTHONDONTWRITEBYTECODE")
 
 
 def variables(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]:
@@ -92,8 +93,9 @@ def options(project: Path) -> dict[str, str]:
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        # These three (with CORE__PARALLELISM): a chain of 12 tasks takes 2 s instead of 12.
-        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        # These three (with CORE__PARALLELISM): a chain of 12 tasks takes 3 s instead of 12. A loop costs 30 ms of CPU,
+        # the database's part included: ten a second would take a quarter of a core from the builds beside it.
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # A worker that was killed is noticed after this long; Airflow's 300 s is made for flaky networks.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
