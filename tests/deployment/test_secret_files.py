@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from ci_pipeline import deployment
+from ci_pipeline import deployment, redaction
 from ci_pipeline.deployment.secret_files import ACCOUNTS
 from ci_pipeline.errors import SettingsError, StackError
 
@@ -29,6 +29,13 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
 
     assert (known(tmp_path), (tmp_path / "airflow" / "stack.env").read_text()) == first
     assert len(set(first[0].values())) == len(first[0])
+
+
+def test_what_is_kept_is_masked_from_then_on(tmp_path: Path) -> None:
+    """A command that breaks down behind it prints none of it."""
+    deployment.write(tmp_path)
+
+    assert redaction.redacted(f"cannot log in as {known(tmp_path)['rabbitmq']}") == "cannot log in as ***"
 
 
 def test_two_deployments_share_none(tmp_path: Path) -> None:

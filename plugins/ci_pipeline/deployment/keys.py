@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ci_pipeline import redaction
 from ci_pipeline.errors import SettingsError, StackError
 from ci_pipeline.stack.layout import write_private
 from ci_pipeline.stack.record import of_airflow, password
@@ -29,7 +30,7 @@ _NAMES: Final = frozenset(Keys.__dataclass_fields__)
 
 
 def load_or_create(path: Path, renew: Collection[str] = ()) -> Keys:
-    """Return the secrets kept at `path`, made on first use; one a newer version needs is made then.
+    """Return the secrets kept at `path`, made on first use; one a newer version needs is made then. They are masked.
 
     Args:
         path: the file.
@@ -44,6 +45,7 @@ def load_or_create(path: Path, renew: Collection[str] = ()) -> Keys:
         raise SettingsError(msg)
     known = {name: value for name, value in (_read(path) if path.exists() else {}).items() if name not in renew}
     keys = Keys(**(asdict(_generate()) | known))
+    redaction.hide(asdict(keys).values())
     if asdict(keys) != known:
         write_private(path, json.dumps(asdict(keys), indent=2) + "\n")
     return keys
