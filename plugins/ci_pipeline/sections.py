@@ -55,6 +55,7 @@ def _compiles(value: str) -> str:
 
 
 Expression = Annotated[str, AfterValidator(_compiles), StringConstraints(min_length=1, max_length=1000)]
+Arch = Literal["x86_64", "aarch64"]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\s]([^\r\n]*[^\s])?$", max_length=100)]
 
 
@@ -191,6 +192,10 @@ class Branch(Section):
         description="version prefix of composes: 26",
     )
     dist: Annotated[str, StringConstraints(pattern=r"^\.[A-Za-z0-9_]+$")] = Field(description="dist tag: .fc26")
+    arch: Arch | None = Field(None, description="architecture of its hosts; default: arch")
+    dist_git_branch: Name | None = Field(
+        None, description="branch of dist-git whose pushes it builds; default: its own name"
+    )
 
 
 class Compose(Section):
