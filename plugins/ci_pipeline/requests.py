@@ -8,13 +8,14 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ci_pipeline import dist_git
+from ci_pipeline import dist_git, tools
 from ci_pipeline.errors import StageEnded, StoreError
 from ci_pipeline.executors.base import Request
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import (
+    BUILD_PACKAGE,
     COMPOSE_OSTREE,
     CONFORMANCE_TESTS,
     FUNCTIONAL_TESTS,
@@ -84,6 +85,7 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         **{key: known[key] for key in _NEEDS[stage.name]},
         "install": install_list(session, settings, run),
         **_cluster(settings, stage),
+        **(tools.builds_with(settings, run.branch) if stage is BUILD_PACKAGE else {}),
         **({"quarantine": quarantine(settings, run)} if stage in _TESTING else {}),
         **({"reruns": settings.reruns.model_dump()} if stage in _RUN_AGAIN else {}),
     }

@@ -54,8 +54,17 @@ def _compiles(value: str) -> str:
     return value
 
 
+def _no_path(value: str) -> str:
+    if value.endswith(".cfg"):
+        msg = "must be the name of a configuration in /etc/mock, without .cfg"
+        raise ValueError(msg)
+    return value
+
+
 Expression = Annotated[str, AfterValidator(_compiles), StringConstraints(min_length=1, max_length=1000)]
 Arch = Literal["x86_64", "aarch64"]
+# mock takes what ends in .cfg for a path.
+MockConfig = Annotated[Name, AfterValidator(_no_path)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\s]([^\r\n]*[^\s])?$", max_length=100)]
 
 
@@ -195,6 +204,34 @@ class Branch(Section):
     arch: Arch | None = Field(None, description="architecture of its hosts; default: arch")
     dist_git_branch: Name | None = Field(
         None, description="branch of dist-git whose pushes it builds; default: its own name"
+    )
+    mock_config: MockConfig | None = Field(
+        None, description="toolchain fedora: name of mock's configuration; default: fedora-RELEASE-ARCH"
+    )
+    koji_target: Name | None = Field(
+        None, description="toolchain fedora: target of scratch builds; default: fRELEASE, or rawhide"
+    )
+
+
+class Mock(Section):
+    """How mock builds, on the toolchain fedora."""
+
+    isolation: Literal["auto", "nspawn", "simple"] = Field(
+        "auto", description="what keeps a build apart: systemd-nspawn, or a chroot alone (simple), as in a container"
+    )
+
+
+class Koji(Section):
+    """Scratch builds in Koji, beside the builds of the toolchain fedora."""
+
+    profile: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.+-]*)?$")] = Field(
+        "", description="profile of koji's configuration on the builder; empty: no scratch builds"
+    )
+    decisive: bool = Field(
+        default=False, description="a scratch build that fails fails the stage; false: it is reported"
+    )
+    wait_seconds: int = Field(
+        1800, ge=0, description="how long it is waited for when our own build has ended; within limits.seconds"
     )
 
 

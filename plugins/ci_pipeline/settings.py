@@ -43,7 +43,9 @@ from ci_pipeline.sections import (
     Datahub,
     DistGit,
     Image,
+    Koji,
     Limits,
+    Mock,
     Package,
     Packages,
     Provenance,
@@ -102,6 +104,8 @@ class Settings(BaseSettings):
     jenkins: Jenkins = Field(default_factory=Jenkins)
     stages: Stages = Field(default_factory=Stages)
     builders: Builders = Field(default_factory=Builders)
+    mock: Mock = Field(default_factory=Mock)
+    koji: Koji = Field(default_factory=Koji)
     arch: Arch = Field("x86_64", description="architecture of the hosts, of branches that name no other")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
 

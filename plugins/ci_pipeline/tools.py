@@ -1,0 +1,15 @@
+"""What a stage is told of the tools of the toolchain fedora, as a branch has them."""
+
+from typing import Any
+
+from ci_pipeline.settings import Settings
+
+
+def builds_with(settings: Settings, branch: str) -> dict[str, Any]:
+    """Return how build_package builds: mock's configuration, and Koji's if there are to be scratch builds."""
+    own, arch = settings.branches[branch], settings.arch_of(branch)
+    mock = {"config": own.mock_config or f"fedora-{own.release}-{arch}", "isolation": settings.mock.isolation}
+    if not settings.koji.profile:
+        return {"mock": mock}
+    target = own.koji_target or (f"f{own.release}" if own.release.isdecimal() else own.release)
+    return {"mock": mock, "koji": {"target": target, "arch": arch, **settings.koji.model_dump()}}
