@@ -86,6 +86,7 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         "install": install_list(session, settings, run),
         **_cluster(settings, stage),
         **(tools.builds_with(settings, run.branch) if stage is BUILD_PACKAGE else {}),
+        **(tools.composes_with(settings) if stage is COMPOSE_OSTREE else {}),
         **({"quarantine": quarantine(settings, run)} if stage in _TESTING else {}),
         **({"reruns": settings.reruns.model_dump()} if stage in _RUN_AGAIN else {}),
     }

@@ -235,11 +235,28 @@ class Koji(Section):
     )
 
 
+class Repo(Section):
+    """A repository of the distribution, for rpm-ostree."""
+
+    url: Annotated[Place, StringConstraints(pattern=r"^(https?|file)://[^\s]+$")] = Field(
+        description="its baseurl; $releasever and $basearch are dnf's"
+    )
+    gpg_key: Annotated[str, StringConstraints(pattern=r"^(file:///[^\s]+)?$")] = Field(
+        "", description="file:// URL of the key its packages are signed with; empty: signatures are not checked"
+    )
+
+
 class Compose(Section):
     """What the host consists of besides the watched packages."""
 
     packages: list[Name] = Field(["host-base"], description="packages of the base OS to install")
     base_repo: Place = Field("", description="repository of the base OS; empty: the toolchain makes its own")
+    repos: dict[Name, Repo] = Field(
+        {}, description="[compose.repos.NAME]: toolchain fedora: the repositories of the distribution"
+    )
+    treefile: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(
+        "", description="toolchain fedora: absolute path of a treefile that the generated one includes; empty: none"
+    )
 
 
 class Image(Section):

@@ -13,3 +13,9 @@ def builds_with(settings: Settings, branch: str) -> dict[str, Any]:
         return {"mock": mock}
     target = own.koji_target or (f"f{own.release}" if own.release.isdecimal() else own.release)
     return {"mock": mock, "koji": {"target": target, "arch": arch, **settings.koji.model_dump()}}
+
+
+def composes_with(settings: Settings) -> dict[str, Any]:
+    """Return what compose_ostree composes of besides our own packages."""
+    repos = [{"name": name, **repo.model_dump()} for name, repo in settings.compose.repos.items()]
+    return {"compose_repos": repos, "compose_treefile": settings.compose.treefile}

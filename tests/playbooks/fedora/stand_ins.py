@@ -56,7 +56,22 @@ if (here / "koji.hangs").exists():
     time.sleep(60)
 sys.exit(int(told("watch_code", "0")))
 """
-SCRIPTS: Final = {"mock": MOCK, "koji": KOJI}
+RPM_OSTREE: Final = """
+print(told("says", "Resolving dependencies...done"))
+code = int(told("code", "0"))
+if code == 0:
+    tree = here / "tree"
+    (tree / "usr/etc").mkdir(parents=True, exist_ok=True)
+    (tree / "usr/etc/treefile").write_text(pathlib.Path(args[-1]).read_text())
+    commit = ["ostree", "commit", "--orphan", "--no-bindings", f"--repo={option('--repo')}", f"--tree=dir={tree}"]
+    commit += [f"--parent={option('--parent') or 'none'}", f"--add-metadata-string={option('--add-metadata-string')}"]
+    packages = told("pkglist", "[('hello', '0', '1.0', '1.fc26', 'noarch')]")
+    commit += [f"--add-metadata=rpmostree.rpmdb.pkglist=@a(sssss) {packages}"]
+    done = subprocess.run(commit, check=True, stdout=-1, text=True)
+    pathlib.Path(option("--write-commitid-to")).write_text(done.stdout.strip())
+sys.exit(code)
+"""
+SCRIPTS: Final = {"mock": MOCK, "koji": KOJI, "rpm-ostree": RPM_OSTREE}
 
 
 class Tools:
