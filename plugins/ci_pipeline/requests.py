@@ -19,8 +19,10 @@ from ci_pipeline.stages import (
     COMPOSE_OSTREE,
     CONFORMANCE_TESTS,
     FUNCTIONAL_TESTS,
+    GENERATE_IMAGE,
     INTEGRATION_TESTS,
     PROVISION_HOSTS,
+    SMOKE_TEST,
     Stage,
 )
 from ci_pipeline.store import runs
@@ -29,6 +31,7 @@ from ci_pipeline.store.tables import Run, StageResult
 _TESTING: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS, CONFORMANCE_TESTS)
 # A conformance suite is not run again: it takes hours, and has flake attempts of its own.
 _RUN_AGAIN: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS)
+_OF_THE_IMAGE: Final = (GENERATE_IMAGE, SMOKE_TEST)
 # What of the earlier stages' outputs each stage needs.
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "build_package": (),
@@ -87,6 +90,7 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         **_cluster(settings, stage),
         **(tools.builds_with(settings, run.branch) if stage is BUILD_PACKAGE else {}),
         **(tools.composes_with(settings) if stage is COMPOSE_OSTREE else {}),
+        **(tools.images_with(settings, run.branch) if stage in _OF_THE_IMAGE else {}),
         **({"quarantine": quarantine(settings, run)} if stage in _TESTING else {}),
         **({"reruns": settings.reruns.model_dump()} if stage in _RUN_AGAIN else {}),
     }

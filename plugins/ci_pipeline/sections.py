@@ -262,6 +262,15 @@ class Compose(Section):
 class Image(Section):
     """When an image is generated."""
 
+    builder: Literal["ostree", "image-builder"] | None = Field(
+        None, description="who makes it: ostree and GRUB, or image-builder; default: by the toolchain"
+    )
+    type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        "iot-qcow2", description="image-builder's type of image: one that takes an OSTree commit"
+    )
+    distro: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = Field(
+        "", description="image-builder's name of the distribution; empty: fedora-RELEASE"
+    )
     interval_hours: float = Field(24, ge=0, description="an image is due when the last good one is older; 0: always")
 
 
