@@ -24,6 +24,8 @@ _URL: Final = re.compile(r"^Task info: (https?://[^\s]{1,500})$", re.MULTILINE)
 _FAILED: Final = re.compile(r"FAILED: (.+)$", re.MULTILINE)
 # mock's exit codes for a build that fails (10) and an SRPM it cannot read (40), as Koji tells them.
 _OF_THE_PACKAGE: Final = re.compile(r"BuildError: .*(?:exited with status (?:10|40)\b|see build\.log)")
+# The client complains before it has printed all it had to say.
+_COMPLAINT: Final = re.compile(r"\[ERROR\] koji: (?P<logged>.+)$|^(?P<said>\w*[Ee]rror: .+)$", re.MULTILINE)
 _SUBMIT_SECONDS: Final = 300
 
 
@@ -56,7 +58,7 @@ class ScratchBuild:
             return
         task = _TASK.search(ended.said)
         if ended.code != 0 or ended.timed_out or not task:
-            self._refused(InfrastructureError(f"Koji took no scratch build: {last_line(ended.said)}"))
+            self._refused(InfrastructureError(f"Koji took no scratch build: {_complaint(ended.said)}"))
             return
         url = _URL.search(ended.said)
         self.outputs |= {"task": int(task[1]), "url": url[1] if url else "", "state": "open"}
@@ -100,4 +102,9 @@ class ScratchBuild:
         what = f"Koji's scratch build {self.outputs['task']} {self.outputs['state']}"
         if any(map(_OF_THE_PACKAGE.search, told)):
             return PackageError(f"{what}: {clean(told[0], 250)}")
-        return InfrastructureError(f"{what}: {clean(told[0], 250) if told else last_line(said)}")
+        return InfrastructureError(f"{what}: {clean(told[0], 250) if told else _complaint(said)}")
+
+
+def _complaint(said: str) -> str:
+    found = [match["logged"] or match["said"] for match in _COMPLAINT.finditer(said)]
+    return clean(found[-1], 250) if found else last_line(said)
