@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from tests.playbooks.host.branches import REF
 
 if TYPE_CHECKING:
     from tests.playbooks.host.branches import Branch
+    from tests.playbooks.stage_runs import RunStage
 
 
 def test_an_image_is_asked_over_ssh_what_it_runs(branch: Branch) -> None:
@@ -37,3 +39,12 @@ def test_a_machine_without_a_disk_comes_as_far_as_its_firmware(tmp_path: Path, a
         seconds = vm.wait(lambda: bool(vm.console_text().strip()), 60)
 
     assert seconds < 60
+
+
+def test_nothing_has_begun_on_a_machine_of_another_architecture(run_stage: RunStage) -> None:
+    """The stage fails before it fetches anything."""
+    other = "aarch64" if platform.machine() == "x86_64" else "x86_64"
+    result = run_stage("build_package", arch=other, dist_git_url="file:///nonexistent", rev="0" * 40)
+
+    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
+    assert result["reason"].startswith(f"build_package for {other} needs a machine of that architecture")
