@@ -2,18 +2,22 @@
 """Build a package from its dist-git files, all of its own code in the sandbox, and publish it to the run's repository.
 
 In this order, so that what is known is known even when the next step fails: the original NVR of the unmodified spec;
-the stamped Release and its NVR; the sources, checked; rpmbuild with %check; rpmlint's advice where it is installed; the
-repository.
+the stamped Release and its NVR; the sources, checked; the build with %check; rpmlint's advice where it is installed;
+the repository. With `mock` (`config`, `isolation`) the sandbox makes the SRPM, and mock builds it; without it rpmbuild
+builds in the sandbox. With `koji`, a scratch build of the same SRPM goes on meanwhile.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Final
 
+from ansible.module_utils.ci_koji import ScratchBuild
 from ansible.module_utils.ci_lookaside import Lookaside, gather, read_list
+from ansible.module_utils.ci_mock import Mock
 from ansible.module_utils.ci_repo import publish
 from ansible.module_utils.ci_rpm import collect, failure
 from ansible.module_utils.ci_sandbox import Sandbox, require, tail
@@ -21,6 +25,8 @@ from ansible.module_utils.ci_spec import MACROS, SpecReader, find_spec, rpm_tool
 from ansible.module_utils.ci_stage import PackageError, Part, StageError, run_module
 
 TOPDIR: Final = "/builddir/build"
+# Of the stage's time: the rest is for what follows the build.
+_SHARE: Final = 0.9
 ARGUMENTS: Final[dict[str, Any]] = {
     "source": {"type": "path", "required": True},
     "namespace": {"type": "str", "required": True},
@@ -33,6 +39,8 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "lookaside_url": {"type": "str", "required": True},
     "package_repo": {"type": "path", "required": True},
     "package_link": {"type": "path"},
+    "mock": {"type": "dict"},
+    "koji": {"type": "dict"},
     "workspace": {"type": "path", "required": True},
     "limits": {"type": "dict", "required": True},
 }
@@ -50,6 +58,7 @@ class Build:
         self.macros = self.workspace / "macros.toolchain"
         self.outputs: dict[str, Any] = {"original_spec_nvr": "", "nvr": ""}
         self.artifacts: list[dict[str, str]] = []
+        self._until = time.monotonic() + float(self.limits["seconds"]) * _SHARE
 
     def run(self) -> Part:
         """Do all steps. A StageError carries the outputs and artifacts there were by then."""
@@ -58,7 +67,7 @@ class Build:
         try:
             spec = self.read_spec()
             self.fetch_sources()
-            files = self.build(spec)
+            files = self.build_in_mock(spec) if self.params["mock"] else self.build(spec, "-ba")
             self.lint(files)
             self.publish(files)
         except StageError as error:
@@ -94,22 +103,49 @@ class Build:
             cache.fetch(listed, sources)
         gather(self.source, sources)
 
-    def build(self, spec: str) -> list[Path]:
-        """Run rpmbuild and return the packages. Raises PackageError with the step that failed and its last words."""
+    def build_in_mock(self, spec: str) -> list[Path]:
+        """Make the SRPM in the sandbox, have mock build it, and Koji, too, if that is wanted; return the packages."""
+        mock = Mock(self.params)
+        mock.check()
+        srpm = self.build(spec, "-bs")[0]
+        scratch = ScratchBuild(self.params["koji"], self.workspace) if self.params["koji"] else None
+        try:
+            if scratch:
+                scratch.check()
+                scratch.submit(srpm)
+            files = mock.rebuild(srpm, self._until - time.monotonic())
+            if scratch:
+                scratch.judge(self._until - time.monotonic())
+        finally:
+            self.artifacts += mock.artifacts()
+            if scratch:
+                scratch.stop()
+                self.outputs["koji"] = scratch.outputs
+                self.artifacts += scratch.artifacts()
+        return files
+
+    def build(self, spec: str, what: str) -> list[Path]:
+        """Run rpmbuild and return the packages; `what`: -ba for all, -bs for the source package alone.
+
+        Raises PackageError with the step that failed and its last words.
+        """
         for name in ("BUILD", "BUILDROOT", "RPMS", "SRPMS"):
             (self.topdir / name).mkdir()
-        log = self.workspace / "build.log"
+        log = self.workspace / ("build.log" if what == "-ba" else "srpm.log")
         # BuildRequires cannot be looked up: the database is empty, the tools are the builder's own.
         command = [*rpm_tool("rpmbuild", self.params["dist"], f"{TOPDIR}/SOURCES"), "--define", f"_topdir {TOPDIR}"]
         try:
-            ran = self._sandbox().run([*command, "-ba", "--nodeps", f"{TOPDIR}/SOURCES/{spec}"], log)
+            ran = self._sandbox().run([*command, what, "--nodeps", f"{TOPDIR}/SOURCES/{spec}"], log)
         finally:
             self.artifacts += [{"path": str(log), "kind": "log"}] if log.exists() else []
         if ran.timed_out:
             raise PackageError(f"the build was stopped after {self.limits['seconds']} seconds")
         if ran.returncode != 0:
             raise PackageError(failure(ran.stdout))
-        return collect(self.topdir)
+        files = collect(self.topdir)
+        if not files:
+            raise PackageError("rpmbuild wrote no package")
+        return files
 
     def _sandbox(self) -> Sandbox:
         epoch = int(dt.datetime.fromisoformat(self.params["commit_time"]).timestamp())

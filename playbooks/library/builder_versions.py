@@ -17,6 +17,9 @@ _TOOLS: Final = {
     "createrepo_c": ("createrepo_c", "--version"),
     "ostree": ("ostree", "--version"),
     "qemu": ("qemu-img", "--version"),
+    "mock": ("mock", "--version"),
+    "rpm-ostree": ("rpm-ostree", "--version"),
+    "image-builder": ("image-builder", "version"),
 }
 _VERSION: Final = re.compile(r"\d+(?:\.\d+)+[A-Za-z0-9.+~-]*")
 

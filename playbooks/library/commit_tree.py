@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from ansible.module_utils.ci_nevra import Nevra, difference, to_pkglist
+from ansible.module_utils.ci_candidate import forget_old, next_version, outputs
+from ansible.module_utils.ci_nevra import Nevra, to_pkglist
 from ansible.module_utils.ci_ostree import PKGLIST, Repository, candidate_ref, valid_ref
 from ansible.module_utils.ci_stage import Part, run_module
 from ansible.module_utils.ci_tools import Clock
@@ -25,7 +26,6 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "build_id": {"type": "int", "required": True},
     "release": {"type": "str", "required": True},
 }
-KEPT: Final = 20
 
 
 def commit(params: dict[str, Any]) -> Part:
@@ -36,18 +36,9 @@ def commit(params: dict[str, Any]) -> Part:
     version = next_version(repository.version(parent) if parent else "", params["release"])
     packages = [Nevra(*row) for row in params["installed"]]
     rev = _commit(repository, params, parent, version, packages)
-    _forget_old(repository, params["branch"], params["build_id"])
+    forget_old(repository, params["branch"], params["build_id"])
     shutil.rmtree(params["tree"])
-    diff = difference(repository.packages(parent) if parent else [], packages)
-    outputs = {"compose_rev": rev, "version": version, "parent_rev": parent, "package_diff": diff}
-    outputs["installed"] = [str(one) for one in packages]
-    return {"outputs": outputs, "tool_seconds": Clock.spent()}
-
-
-def next_version(parent: str, release: str) -> str:
-    """Return the version after the parent's, in the release: `26.391` -> `26.392`, `""` -> `26.1`."""
-    prefix, _, number = parent.rpartition(".")
-    return f"{release}.{int(number) + 1 if prefix == release and number.isdecimal() else 1}"
+    return {"outputs": outputs(repository, rev, version, parent, packages), "tool_seconds": Clock.spent()}
 
 
 def _commit(repository: Repository, params: dict[str, Any], parent: str, version: str, packages: list[Nevra]) -> str:
@@ -64,12 +55,6 @@ def _commit(repository: Repository, params: dict[str, Any], parent: str, version
         f"--add-metadata-string=version={version}",
         f"--add-metadata={PKGLIST}={to_pkglist(packages)}",
     ).strip()
-
-
-def _forget_old(repository: Repository, branch: str, build_id: int) -> None:
-    for ref in repository.refs(f"candidate/{branch}"):
-        if int(ref.rpartition("/")[2]) <= build_id - KEPT:
-            repository.delete_ref(ref)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,15 @@ its packages also when it is the older build, without it a newer one beside it i
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from ansible.module_utils.ci_candidate import candidates, check_install, failure, names_of
+from ansible.module_utils.ci_candidate import require as require_candidates
 from ansible.module_utils.ci_nevra import QUERY, Nevra, parse_query
 from ansible.module_utils.ci_rootbox import RootSandbox
-from ansible.module_utils.ci_sandbox import Sandbox, require
+from ansible.module_utils.ci_sandbox import require
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, Part, clean, run_module
 from ansible.module_utils.ci_tools import Clock
 from ansible.module_utils.ci_tree import finish
@@ -35,7 +36,6 @@ TREE: Final = "/tree"
 # The package that makes a tree a host.
 BASE: Final = "host-base"
 DBPATH: Final = "/usr/share/rpm"
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _MAIN: Final = f"""[main]
 assumeyes=1
 best=1
@@ -48,15 +48,6 @@ module_platform_id=platform:atomic
 plugins=0
 reposdir=/nonexistent
 """
-# What makes dnf's failure one of the packages rather than one of this builder.
-_RESOLUTION: Final = re.compile(
-    r"Problem|No match|Unable to find a match|conflict|scriptlet|unpacking of archive failed|Error unpacking",
-    re.IGNORECASE,
-)
-# The lines of its output that say what is wrong.
-_TELLING: Final = re.compile(
-    r"^(?:Error: *\S|Problem|- |No match|.*scriptlet failed|file \S+ .*conflict)|Error unpacking .*"
-)
 # WAL files beside the database would make it a different commit each time, and unreadable in a read-only /usr.
 _NO_WAL: Final = (
     "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('PRAGMA journal_mode=DELETE').fetchone()[0])"
@@ -68,6 +59,7 @@ class Installation:
 
     def __init__(self, params: dict[str, Any]) -> None:
         """Take the module's parameters, prepare dnf's configuration."""
+        self.params = params
         self.limits: dict[str, Any] = params["limits"]
         self.workspace = Path(params["workspace"])
         self.install: list[str] = params["install"]
@@ -79,12 +71,8 @@ class Installation:
 
     def run(self) -> Part:
         """Install, check and shape; see the module's docstring."""
-        wrong = [name for name in self.install if not _NAME.fullmatch(name)]
-        if wrong or not self.install:
-            raise InfrastructureError(f"{clean(wrong, 80)} are not names of packages; correct compose.packages")
-        if "candidate" not in self.repos:
-            raise InfrastructureError("the run has no package repository; run the stage build_package first")
-        self.candidates = self._candidates()
+        check_install(self.install)
+        self.candidates = candidates(Path(self.params["package_repo"]), self.workspace, self.limits)
         self.tree.mkdir()
         self._dnf()
         installed = self._installed()
@@ -100,7 +88,8 @@ class Installation:
 
     def _dnf(self) -> None:
         names = self.workspace / "dnf.conf", self.workspace / "rpmmacros"
-        hidden = self._hidden()
+        # What only the candidate may provide.
+        hidden = names_of(self.candidates) if self.replace else []
         sections = (_section(name, [] if name == "candidate" else hidden) for name in self.repos)
         names[0].write_text(_MAIN + "".join(sections), encoding="ascii")
         names[1].write_text(f"%_dbpath {DBPATH}\n", encoding="ascii")
@@ -113,8 +102,7 @@ class Installation:
         if ran.timed_out:
             raise InfrastructureError("dnf did not end in the time of the stage", {"artifacts": self._artifacts()})
         if ran.returncode != 0 or "scriptlet failed" in ran.stdout:
-            kind = PackageError if _RESOLUTION.search(ran.stdout) else InfrastructureError
-            raise kind(f"the tree cannot be composed: {_sentence(ran.stdout)}", {"artifacts": self._artifacts()})
+            raise failure(ran.stdout, {"artifacts": self._artifacts()})
 
     def _installed(self) -> list[Nevra]:
         sandbox = self._sandbox({})
@@ -137,31 +125,7 @@ class Installation:
             raise PackageError(
                 f"a package takes the place of {BASE}, which makes the tree a host", {"artifacts": self._artifacts()}
             )
-        for wanted in self.candidates:
-            found = there.get(wanted.name)
-            if found is not None and found != wanted:
-                raise PackageError(
-                    f"the tree has {found} instead of the candidate {wanted}: raise the candidate's version or release",
-                    {"artifacts": self._artifacts()},
-                )
-
-    def _hidden(self) -> list[str]:
-        """Return the packages that only the candidate may provide."""
-        names = sorted({one.name for one in self.candidates}) if self.replace else []
-        if wrong := [name for name in names if not _NAME.fullmatch(name)]:
-            raise PackageError(f"{clean(wrong, 80)} are not names of packages")
-        return names
-
-    def _candidates(self) -> list[Nevra]:
-        repo = self.repos["candidate"]
-        names = sorted(path.name for path in repo.glob("*.rpm") if not path.name.endswith(".src.rpm"))
-        sandbox = Sandbox(self.workspace, self.limits, readable={"/packages": repo}, folder="/packages")
-        command = ["rpm", "--define", "_dbpath /tmp/rpmdb", "-qp", "--nosignature", "--qf", QUERY, *names]
-        with Clock.running():
-            ran = sandbox.run(command)
-        if ran.returncode != 0 or not names:
-            raise PackageError(f"the candidate's packages cannot be read: {clean(ran.stderr, 200) or 'there are none'}")
-        return parse_query(ran.stdout)
+        require_candidates(self.candidates, installed, {"artifacts": self._artifacts()})
 
     def _sandbox(self, readable: dict[str, Path]) -> RootSandbox:
         return RootSandbox(self.workspace, self.limits, writable={TREE: self.tree}, readable=readable, folder=HOME)
@@ -176,14 +140,6 @@ _REPOS: Final = {"base": "base_repo", "set": "package_set", "candidate": "packag
 def _section(name: str, hidden: list[str]) -> str:
     exclude = f"excludepkgs={','.join(hidden)}\n" if hidden else ""
     return f"[{name}]\nname={name}\nbaseurl=file:///repos/{name}\n{exclude}"
-
-
-def _sentence(log: str) -> str:
-    """Return what dnf says is wrong: its problems when it names any, else its last line."""
-    lines = [clean(line) for line in log.splitlines() if line.strip()]
-    found = [(line, match) for line in lines if (match := _TELLING.search(line))]
-    telling = [line[match.start() :].lstrip("- ") for line, match in found]
-    return clean("; ".join(telling) if telling else "".join(lines[-1:]) or "dnf said nothing", 400)
 
 
 def compose(params: dict[str, Any]) -> Part:

@@ -18,7 +18,7 @@ from ansible.module_utils.ci_reruns import Attempt, Reruns, run_all
 from ansible.module_utils.ci_results import verdict
 from ansible.module_utils.ci_stage import Part, StageError, run_module
 from ansible.module_utils.ci_tools import Clock
-from ansible.module_utils.ci_vm import ACCELERATORS, SSH_PORT, Vm, drive, speaks_ssh
+from ansible.module_utils.ci_vm import ACCELERATORS, CONSOLES, SSH_PORT, Vm, drive, speaks_ssh
 
 if TYPE_CHECKING:
     from ansible.module_utils.ci_junit import Test
@@ -36,6 +36,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "packages": {"type": "list", "elements": "str", "required": True},
     "package_repo": {"type": "path", "required": True},
     "accelerator": {"type": "str", "choices": list(ACCELERATORS), "default": "tcg"},
+    "arch": {"type": "str", "choices": list(CONSOLES), "default": "x86_64"},
     "workspace": {"type": "path", "required": True},
     "quarantine": {"type": "list", "elements": "dict", "default": []},
     "reruns": {"type": "dict", "default": {}},
@@ -54,6 +55,7 @@ def test(params: dict[str, Any]) -> Part:
         int(limits["memory_mb"]),
         accelerator=params["accelerator"],
         forward=(SSH_PORT,),
+        arch=params["arch"],
     )
     try:
         with vm.running():

@@ -12,15 +12,18 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from ansible.module_utils.ci_disk import Sysroot
+from ansible.module_utils.ci_disk import Sysroot, kernel_arguments
 from ansible.module_utils.ci_ostree import Repository
 from ansible.module_utils.ci_stage import Part, run_module
 from ansible.module_utils.ci_tools import Clock, output
+from ansible.module_utils.ci_vm import CONSOLES
 
 ARGUMENTS: Final[dict[str, Any]] = {
     "ostree_repo": {"type": "path", "required": True},
     "compose_rev": {"type": "str", "required": True},
     "ref": {"type": "str", "required": True},
+    "arch": {"type": "str", "choices": list(CONSOLES), "default": "x86_64"},
+    "kernel_arguments": {"type": "list", "elements": "str", "default": []},
     "workspace": {"type": "path", "required": True},
 }
 
@@ -34,7 +37,8 @@ def write(params: dict[str, Any]) -> Part:
     output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key])
     sysroot = Sysroot(workspace / "sysroot")
     try:
-        boot = sysroot.deploy(repository.path, params["ref"], params["compose_rev"])
+        words = [*kernel_arguments(params["arch"]), *params["kernel_arguments"]]
+        boot = sysroot.deploy(repository.path, params["ref"], params["compose_rev"], words)
         sysroot.authorize(key.with_suffix(".pub").read_text(encoding="ascii"))
         sysroot.write(workspace / "disk.raw")
         kernel = shutil.copy(sysroot.path / boot.kernel, workspace / "vmlinuz")

@@ -7,22 +7,21 @@ all. It holds no key and no password: who may log in is the business of whoever 
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import struct
 from pathlib import Path
 from typing import Any, Final
 
-from ansible.module_utils.ci_disk import Boot, Sysroot
-from ansible.module_utils.ci_ostree import Repository, valid_checksum
-from ansible.module_utils.ci_stage import InfrastructureError, Part, clean, run_module
-from ansible.module_utils.ci_tools import Clock, output
+from ansible.module_utils.ci_disk import Boot, Sysroot, kernel_arguments
+from ansible.module_utils.ci_image import name_of, publish
+from ansible.module_utils.ci_ostree import Repository
+from ansible.module_utils.ci_stage import InfrastructureError, Part, run_module
+from ansible.module_utils.ci_tools import output
 
 ARGUMENTS: Final[dict[str, Any]] = {
     "ostree_repo": {"type": "path", "required": True},
     "compose_rev": {"type": "str", "required": True},
     "version": {"type": "str", "required": True},
+    "arch": {"type": "str", "default": "x86_64"},
     "ref": {"type": "str", "required": True},
     "image_dir": {"type": "path", "required": True},
     "workspace": {"type": "path", "required": True},
@@ -33,35 +32,16 @@ _SECTOR: Final = 512
 _FIRST: Final = 2048  # sectors before the file system: the boot record and GRUB's core
 _BOOT_CODE: Final = 440  # bytes of the boot record before the disk's signature and partition table
 _LINUX: Final = 0x83
-_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write(params: dict[str, Any]) -> Part:
     """Write the image; see the module's docstring. Returns the outputs of generate_image."""
-    rev, version = valid_checksum(params["compose_rev"]), params["version"]
-    if not _VERSION.fullmatch(version):
-        raise InfrastructureError(f"{clean(version, 80)!r} is not a version of a compose")
-    workspace, folder = Path(params["workspace"]), Path(params["image_dir"])
-    disk = _disk(params, rev, workspace)
-    folder.mkdir(parents=True, exist_ok=True)
-    image = folder / f"fedora-atomic-{version}-{rev[:15]}.qcow2"
-    for killed in folder.glob(f".{image.name}.*"):
-        killed.unlink()
-    scratch = folder / f".{image.name}.{os.getpid()}"
-    try:
-        output(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", disk, scratch])
-        for name in (f"{image.name}.intoto.jsonl", f"{image.name}.manifest.json"):
-            # They tell of the image that was here before.
-            image.with_name(name).unlink(missing_ok=True)
-        scratch.replace(image)
-    finally:
-        scratch.unlink(missing_ok=True)
-        disk.unlink()
-    with image.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    outputs = {"image_name": image.name, "image_size": image.stat().st_size, "image_sha256": digest}
-    artifacts = [{"path": str(image), "kind": "image"}]
-    return {"outputs": outputs, "artifacts": artifacts, "tool_seconds": Clock.spent()}
+    if params["arch"] != "x86_64":
+        raise InfrastructureError(
+            'without an image builder there are images for x86_64 alone; set image.builder = "image-builder"'
+        )
+    image = Path(params["image_dir"]) / name_of(params["version"], params["compose_rev"])
+    return publish(_disk(params, params["compose_rev"], Path(params["workspace"])), "raw", image)
 
 
 def _disk(params: dict[str, Any], rev: str, workspace: Path) -> Path:
@@ -70,7 +50,7 @@ def _disk(params: dict[str, Any], rev: str, workspace: Path) -> Path:
     disk = workspace / "disk.raw"
     sysroot = Sysroot(workspace / "sysroot")
     try:
-        _configure(sysroot.path, sysroot.deploy(repository.path, params["ref"], rev))
+        _configure(sysroot.path, sysroot.deploy(repository.path, params["ref"], rev, kernel_arguments("x86_64")))
         # GRUB does not read file systems with a checksum seed of their own.
         sysroot.write(disk, ["-O", "^metadata_csum_seed", "-E", f"offset={_FIRST * _SECTOR}"])
         sectors = sysroot.size_mb() * (1 << 20) // _SECTOR

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Final
 from ansible.module_utils.ci_ostree import valid_checksum, valid_ref
 from ansible.module_utils.ci_stage import InfrastructureError
 from ansible.module_utils.ci_tools import as_root, output
+from ansible.module_utils.ci_vm import CONSOLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OS_NAME: Final = "atomic-host"
 LABEL: Final = "root"
-# A panic ends the machine instead of hanging it.
-KERNEL_ARGUMENTS: Final = (f"root=LABEL={LABEL}", "rw", "console=ttyS0", "panic=-1")
 DISK_MB: Final = 1024
 _FULL: Final = 0.7
+
+
+def kernel_arguments(arch: str) -> list[str]:
+    """Return what the kernel of a host is told; a panic ends the machine instead of hanging it."""
+    return [f"root=LABEL={LABEL}", "rw", f"console={CONSOLES[arch]}", "panic=-1"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Sysroot:
         self.path = path
         self.repo = path / "ostree" / "repo"
 
-    def deploy(self, source: Path, ref: str, rev: str) -> Boot:
+    def deploy(self, source: Path, ref: str, rev: str, kernel_arguments: Sequence[str]) -> Boot:
         """Deploy the commit `rev` of the repository `source` as `ref` and return how to boot it."""
         self.path.mkdir()
         self._admin("init-fs", self.path)
@@ -48,7 +52,7 @@ class Sysroot:
         output(["ostree", "config", f"--repo={self.repo}", "set", "sysroot.bootloader", "none"])
         output(as_root(["ostree", "pull-local", f"--repo={self.repo}", source, valid_checksum(rev)]))
         output(["ostree", "refs", f"--repo={self.repo}", f"--create={valid_ref(ref)}", rev])
-        arguments = [f"--karg={word}" for word in KERNEL_ARGUMENTS]
+        arguments = [f"--karg={word}" for word in kernel_arguments]
         self._admin("deploy", f"--sysroot={self.path}", f"--os={OS_NAME}", *arguments, ref)
         if not (self.path / "ostree" / "deploy" / OS_NAME / "deploy" / f"{rev}.0").is_dir():
             raise InfrastructureError(f"ostree deployed something else than {rev}")

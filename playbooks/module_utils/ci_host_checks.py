@@ -27,7 +27,12 @@ BOOTED_REV: Final = (
     "for word in $(cat /proc/cmdline); do case $word in ostree=*) target=${word#ostree=};; esac; done; "
     'basename "$(readlink -f "/sysroot$target")"'
 )
-_FAILED: Final = 'cd /run/services && for one in $(ls | grep -v "[.]log$"); do [ "$(cat $one)" = 0 ] || echo $one; done'
+# Of systemd, or of the small init of the local toolchain's base OS.
+_FAILED: Final = (
+    "if [ -d /run/systemd/system ]; then "
+    "systemctl list-units --state=failed --plain --no-legend | cut -d' ' -f1; exit; fi; "
+    'cd /run/services && for one in $(ls | grep -v "[.]log$"); do [ "$(cat $one)" = 0 ] || echo $one; done'
+)
 _FILES: Final = "[%{FILENAMES}\t%{FILEDIGESTS}\t%{FILEFLAGS:fflags}\n]"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SECONDS: Final = 60

@@ -60,12 +60,14 @@ def collect(topdir: Path) -> list[Path]:
         if not stat.S_ISDIR(_mode(folder)):
             raise PackageError(f"the build replaced its folder {folder.name} by something else")
     found = [path for folder in folders for path in sorted(folder.rglob("*.rpm"))]
-    for path in found:
-        if not stat.S_ISREG(path.lstat().st_mode) or path.is_symlink() or not _FILE.fullmatch(path.name):
-            raise PackageError(
-                f"the build left {clean(path.name, 80)!r} among its packages, which is not a plain RPM file"
-            )
-    return found
+    return [plain(path) for path in found]
+
+
+def plain(path: Path) -> Path:
+    """Return the path of a package; raise PackageError when it is no regular file with a plain name."""
+    if not stat.S_ISREG(path.lstat().st_mode) or not _FILE.fullmatch(path.name):
+        raise PackageError(f"the build left {clean(path.name, 80)!r} among its packages, which is not a plain RPM file")
+    return path
 
 
 def _mode(path: Path) -> int:

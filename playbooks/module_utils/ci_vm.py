@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import platform
 import signal
 import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ansible.module_utils.ci_process import end_with_ancestors
@@ -18,12 +20,23 @@ from ansible.module_utils.ci_tools import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from typing import BinaryIO
 
     from ansible.module_utils.ci_stage import StageError
 
 ACCELERATORS: Final = ("tcg", "kvm")
+# What a machine of another architecture than the PC's has to be told, and where its serial console is.
+_MACHINES: Final = {"x86_64": [], "aarch64": ["-machine", "virt"]}
+CONSOLES: Final = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
+# UEFI for machines that boot from their disk: Fedora's, then Debian's.
+FIRMWARE: Final = {
+    "x86_64": ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd"),
+    "aarch64": ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/AAVMF/AAVMF_CODE.fd"),
+}
+_FIRMWARE_PACKAGES: Final = {
+    "x86_64": "edk2-ovmf (Debian: ovmf)",
+    "aarch64": "edk2-aarch64 (Debian: qemu-efi-aarch64)",
+}
 SSH_PORT: Final = 22
 # Of a machine with `forward`: its address, its first network card, and the server it may ask for names.
 ADDRESS: Final = "10.0.2.15"
@@ -42,7 +55,7 @@ class Vm:
 
     `forward`: these ports of the guest are reachable at 127.0.0.1, at the ports that `ports` maps them to once it runs.
     The guest reaches nothing, unless `internet`. `devices` are QEMU's arguments for what comes after the first network
-    card.
+    card. A machine of another architecture than the builder's is emulated (tcg).
     """
 
     folder: Path
@@ -53,6 +66,7 @@ class Vm:
     forward: Sequence[int] = ()
     internet: bool = False
     devices: Sequence[str] = ()
+    arch: str = "x86_64"
     ports: Mapping[int, int] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _started: float = 0.0
@@ -108,7 +122,7 @@ class Vm:
         return tail(self.console) if self.console.exists() else ""
 
     def _start(self, launch: Callable[[list[str], BinaryIO], subprocess.Popen[bytes]]) -> None:
-        program = require("qemu-system-x86_64")
+        program = self._program()
         for _ in range(_TRIES):
             self.ports = {inside: _free_port() for inside in self.forward}
             with (self.folder / "qemu.log").open("wb") as log:
@@ -118,8 +132,22 @@ class Vm:
                 return
         raise InfrastructureError(f"no free port for the host's SSH in {_TRIES} tries: {self._qemu_said()}")
 
+    def _program(self) -> str:
+        if self.arch not in _MACHINES:
+            raise InfrastructureError(f"there are no machines for {clean(self.arch, 40)}")
+        if self.accelerator == "kvm" and self.arch != platform.machine():
+            raise InfrastructureError(
+                f"a host of {self.arch} cannot run under KVM on this builder ({platform.machine()}); use tcg"
+            )
+        return require(f"qemu-system-{self.arch}")
+
+    def _machine(self) -> list[str]:
+        words: list[str] = list(_MACHINES[self.arch])
+        # Without an own choice QEMU's virt machine is a processor of 32 bits.
+        return [*words, "-cpu", "host" if self.accelerator == "kvm" else "max"] if words else words
+
     def _arguments(self) -> list[str]:
-        words = ["-nodefaults", "-display", "none", "-no-user-config", "-accel", self.accelerator]
+        words = [*self._machine(), "-nodefaults", "-display", "none", "-no-user-config", "-accel", self.accelerator]
         words += ["-m", str(self.memory_mb), "-smp", str(self.cpus), "-serial", f"file:{self.console}"]
         words += ["-device", "virtio-rng-pci", *self.disk]
         if self.forward:
@@ -151,6 +179,14 @@ class Vm:
 
     def _qemu_said(self) -> str:
         return clean(tail(self.folder / "qemu.log"), 200) or "QEMU said nothing"
+
+
+def firmware(arch: str) -> list[str]:
+    """Return QEMU's arguments for UEFI, for a machine that boots from its disk. What it would store is forgotten."""
+    found = next((path for path in FIRMWARE[arch] if Path(path).is_file()), None)
+    if found is None:
+        raise InfrastructureError(f"this builder has no UEFI for {arch}; install {_FIRMWARE_PACKAGES[arch]}")
+    return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={found}"]
 
 
 def drive(path: Path, kind: str, *, snapshot: bool = False) -> list[str]:

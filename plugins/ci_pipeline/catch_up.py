@@ -83,12 +83,12 @@ def catch_up(settings: Settings, *, everything: bool = False, trigger_run_id: st
         unknown = [head for head in heads if head not in known]
         pushed = _places_of_messages_after(session, newest)
         missed = [head for head in unknown if _place(head) not in pushed]
-        wanted = missed if everything else _of_places_run_before(session, missed)
+        wanted = _once(missed if everything else _of_places_run_before(session, missed), settings)
         rows = Intake(settings, trigger_run_id=trigger_run_id).take_up(session, map(_message, wanted))
-        queued = [head for head, row in zip(wanted, rows, strict=True) if row.state == "queued"]
+        queued = [_change_of(row) for row in rows if row.state == "queued"]
     return CaughtUp(
         queued=tuple(queued),
-        new=tuple(head for head in missed if head not in wanted),
+        new=tuple(head for head in missed if head not in {*wanted, *queued}),
         known=len(heads) - len(unknown),
         pushed_meanwhile=len(unknown) - len(missed),
         absent=tuple(package.package for package in found if package.absent),
@@ -126,6 +126,21 @@ def _of_places_run_before(session: Session, heads: Sequence[Change]) -> list[Cha
     before = select(*place).distinct().where(asked, Inbound.state.in_(["queued", "superseded"]))
     places: set[_Place] = set(session.execute(before))
     return [head for head in heads if _place(head) in places]
+
+
+def _once(heads: Sequence[Change], settings: Settings) -> list[Change]:
+    """Return the heads without those that another brings along: a push is taken up by all branches that build it."""
+    brought = {
+        head.model_copy(update={"branch": name})
+        for head in heads
+        for name in settings.built_from(head.branch)
+        if name != head.branch
+    }
+    return [head for head in heads if head not in brought]
+
+
+def _change_of(row: Inbound) -> Change:
+    return Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
 
 
 def _place(head: Change) -> _Place:

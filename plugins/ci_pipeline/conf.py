@@ -97,7 +97,7 @@ class Conf(BaseModel):
         push = inbound.read("", _unpacked(self.message))
         if push.ignore_reason:
             raise ChangeError(f"the message names nothing to run: {push.ignore_reason}")
-        if push.change.branch != branch:
+        if push.change.branch not in {branch, settings.dist_git_branch_of(branch)}:
             its = push.change.branch
             there = f"trigger {dag_id_of(its)} with it" if its in settings.branches else "which has no pipeline"
             raise ChangeError(f"the message is about the branch {its}, not {branch}: {there}")

@@ -114,9 +114,10 @@ def replay(settings: Settings, letter: str) -> str:
 
 
 def _read_again(session: Session, settings: Settings, row: Inbound) -> str:
-    ledger.redecide(session, row, settings)
     # No trigger run stands behind it: the announcement links to the list of them.
-    Intake(settings, trigger_run_id="").announce(session, row)
+    intake = Intake(settings, trigger_run_id="")
+    for one in ledger.redecide(session, row, settings):
+        intake.announce(session, one)
     reason = f": {row.reason}" if row.reason else ""
     return f"message {row.id} is {'still ' if row.state == 'dead' else ''}{row.state}{reason}"
 

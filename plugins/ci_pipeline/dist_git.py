@@ -152,17 +152,18 @@ def _read(settings: Settings, namespace: str, repo: str, output: str) -> Iterato
     lines = (line.partition("\t") for line in output.splitlines())
     revs = {ref: rev for rev, _, ref in lines}
     for branch in settings.branches:
-        found = next((ref for ref in refs_of(branch) if ref in revs), None)
+        found = next((ref for ref in refs_of(settings.dist_git_branch_of(branch)) if ref in revs), None)
         if found:
             yield Change.parse(namespace=namespace, repo=repo, rev=revs[found], branch=branch)
 
 
 def _wanted_refs(settings: Settings) -> list[str]:
-    return [ref for branch in settings.branches for ref in refs_of(branch)]
+    names = {settings.dist_git_branch_of(branch): None for branch in settings.branches}
+    return [ref for name in names for ref in refs_of(name)]
 
 
 def refs_of(branch: str) -> list[str]:
-    """Return the refs a pipeline branch may be in dist-git, the one that counts first."""
+    """Return the refs that a branch of dist-git may be, the one that counts first."""
     return [f"refs/heads/{name}" for name in _GIT_NAMES.get(branch, (branch,))]
 
 

@@ -8,18 +8,21 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ci_pipeline import dist_git
+from ci_pipeline import dist_git, tools
 from ci_pipeline.errors import StageEnded, StoreError
 from ci_pipeline.executors.base import Request
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import (
+    BUILD_PACKAGE,
     COMPOSE_OSTREE,
     CONFORMANCE_TESTS,
     FUNCTIONAL_TESTS,
+    GENERATE_IMAGE,
     INTEGRATION_TESTS,
     PROVISION_HOSTS,
+    SMOKE_TEST,
     Stage,
 )
 from ci_pipeline.store import runs
@@ -28,6 +31,7 @@ from ci_pipeline.store.tables import Run, StageResult
 _TESTING: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS, CONFORMANCE_TESTS)
 # A conformance suite is not run again: it takes hours, and has flake attempts of its own.
 _RUN_AGAIN: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS)
+_OF_THE_IMAGE: Final = (GENERATE_IMAGE, SMOKE_TEST)
 # What of the earlier stages' outputs each stage needs.
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "build_package": (),
@@ -84,6 +88,9 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         **{key: known[key] for key in _NEEDS[stage.name]},
         "install": install_list(session, settings, run),
         **_cluster(settings, stage),
+        **(tools.builds_with(settings, run.branch) if stage is BUILD_PACKAGE else {}),
+        **(tools.composes_with(settings) if stage is COMPOSE_OSTREE else {}),
+        **(tools.images_with(settings, run.branch) if stage in _OF_THE_IMAGE else {}),
         **({"quarantine": quarantine(settings, run)} if stage in _TESTING else {}),
         **({"reruns": settings.reruns.model_dump()} if stage in _RUN_AGAIN else {}),
     }
@@ -129,11 +136,12 @@ def common(settings: Settings, run: Run, name: str, workspace: Path) -> Request:
         "repo": run.repo,
         "rev": run.rev,
         "branch": run.branch,
+        "dist_git_branch": settings.dist_git_branch_of(run.branch),
         "promote": Kind(run.kind).promotes,
         "workspace": str(workspace),
         "toolchain": how.toolchain,
         "ref": settings.ref_of(run.branch),
-        "arch": settings.arch,
+        "arch": settings.arch_of(run.branch),
         "release": branch.release,
         "dist": branch.dist,
         "dist_git_url": dist_git.url_of(settings, f"{run.namespace}/{run.repo}"),

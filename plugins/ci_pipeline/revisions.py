@@ -8,7 +8,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -64,6 +64,7 @@ def _look_up(settings: Settings, named: Named, timeout: float) -> str:
         raise ChangeError(f"{named.rev[:80]!r} is not a revision: give 7 to 40 hex digits, a branch or a tag")
     # A name that is no package's must not reach dist-git.
     Change.parse(namespace=named.namespace, repo=named.repo, rev="0" * 40, branch=named.branch)
+    named = replace(named, branch=settings.dist_git_branch_of(named.branch))
     url = dist_git.url_of(settings, named.package)
     with tempfile.TemporaryDirectory(prefix="ci-pipeline-git-") as folder:
         asking = _Asking(named.package, url, Path(folder), dist_git.environment_of(Path(folder)), timeout)

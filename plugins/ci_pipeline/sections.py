@@ -54,7 +54,17 @@ def _compiles(value: str) -> str:
     return value
 
 
+def _no_path(value: str) -> str:
+    if value.endswith(".cfg"):
+        msg = "must be the name of a configuration in /etc/mock, without .cfg"
+        raise ValueError(msg)
+    return value
+
+
 Expression = Annotated[str, AfterValidator(_compiles), StringConstraints(min_length=1, max_length=1000)]
+Arch = Literal["x86_64", "aarch64"]
+# mock takes what ends in .cfg for a path.
+MockConfig = Annotated[Name, AfterValidator(_no_path)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\s]([^\r\n]*[^\s])?$", max_length=100)]
 
 
@@ -191,6 +201,49 @@ class Branch(Section):
         description="version prefix of composes: 26",
     )
     dist: Annotated[str, StringConstraints(pattern=r"^\.[A-Za-z0-9_]+$")] = Field(description="dist tag: .fc26")
+    arch: Arch | None = Field(None, description="architecture of its hosts; default: arch")
+    dist_git_branch: Name | None = Field(
+        None, description="branch of dist-git whose pushes it builds; default: its own name"
+    )
+    mock_config: MockConfig | None = Field(
+        None, description="toolchain fedora: name of mock's configuration; default: fedora-RELEASE-ARCH"
+    )
+    koji_target: Name | None = Field(
+        None, description="toolchain fedora: target of scratch builds; default: fRELEASE, or rawhide"
+    )
+
+
+class Mock(Section):
+    """How mock builds, on the toolchain fedora."""
+
+    isolation: Literal["auto", "nspawn", "simple"] = Field(
+        "auto", description="what keeps a build apart: systemd-nspawn, or a chroot alone (simple), as in a container"
+    )
+
+
+class Koji(Section):
+    """Scratch builds in Koji, beside the builds of the toolchain fedora."""
+
+    profile: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.+-]*)?$")] = Field(
+        "", description="profile of koji's configuration on the builder; empty: no scratch builds"
+    )
+    decisive: bool = Field(
+        default=False, description="a scratch build that fails fails the stage; false: it is reported"
+    )
+    wait_seconds: int = Field(
+        1800, ge=0, description="how long it is waited for when our own build has ended; within limits.seconds"
+    )
+
+
+class Repo(Section):
+    """A repository of the distribution, for rpm-ostree."""
+
+    url: Annotated[Place, StringConstraints(pattern=r"^(https?|file)://[^\s]+$")] = Field(
+        description="its baseurl; $releasever and $basearch are dnf's"
+    )
+    gpg_key: Annotated[str, StringConstraints(pattern=r"^(file:///[^\s]+)?$")] = Field(
+        "", description="file:// URL of the key its packages are signed with; empty: signatures are not checked"
+    )
 
 
 class Compose(Section):
@@ -198,11 +251,26 @@ class Compose(Section):
 
     packages: list[Name] = Field(["host-base"], description="packages of the base OS to install")
     base_repo: Place = Field("", description="repository of the base OS; empty: the toolchain makes its own")
+    repos: dict[Name, Repo] = Field(
+        {}, description="[compose.repos.NAME]: toolchain fedora: the repositories of the distribution"
+    )
+    treefile: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] = Field(
+        "", description="toolchain fedora: absolute path of a treefile that the generated one includes; empty: none"
+    )
 
 
 class Image(Section):
     """When an image is generated."""
 
+    builder: Literal["ostree", "image-builder"] | None = Field(
+        None, description="who makes it: ostree and GRUB, or image-builder; default: by the toolchain"
+    )
+    type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        "iot-qcow2", description="image-builder's type of image: one that takes an OSTree commit"
+    )
+    distro: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = Field(
+        "", description="image-builder's name of the distribution; empty: fedora-RELEASE"
+    )
     interval_hours: float = Field(24, ge=0, description="an image is due when the last good one is older; 0: always")
 
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Self, get_args, get_origin
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -33,6 +33,7 @@ from ci_pipeline.gating_sections import Policies
 from ci_pipeline.jenkins_sections import Jenkins
 from ci_pipeline.sections import (
     Airflow,
+    Arch,
     Artifacts,
     Branch,
     Bus,
@@ -42,7 +43,9 @@ from ci_pipeline.sections import (
     Datahub,
     DistGit,
     Image,
+    Koji,
     Limits,
+    Mock,
     Package,
     Packages,
     Provenance,
@@ -101,8 +104,18 @@ class Settings(BaseSettings):
     jenkins: Jenkins = Field(default_factory=Jenkins)
     stages: Stages = Field(default_factory=Stages)
     builders: Builders = Field(default_factory=Builders)
-    arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
+    mock: Mock = Field(default_factory=Mock)
+    koji: Koji = Field(default_factory=Koji)
+    arch: Arch = Field("x86_64", description="architecture of the hosts, of branches that name no other")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
+
+    @model_validator(mode="after")
+    def _refs_differ(self) -> Self:
+        refs = [self.ref_of(name) for name in self.branches]
+        if twice := sorted({ref for ref in refs if refs.count(ref) > 1}):
+            msg = f"branches: two of them compose {', '.join(twice)}; give them different arch or dist_git_branch"
+            raise ValueError(msg)
+        return self
 
     @field_validator("sinks")
     @classmethod
@@ -128,11 +141,33 @@ class Settings(BaseSettings):
 
     def ref_of(self, branch: str) -> str:
         """Return the OSTree ref of a branch: `fedora/f26/x86_64/atomic-host`."""
-        return f"fedora/{branch}/{self.arch}/atomic-host"
+        return f"fedora/{self.dist_git_branch_of(branch)}/{self.arch_of(branch)}/atomic-host"
+
+    def arch_of(self, branch: str) -> Arch:
+        """Return the architecture of a branch's hosts."""
+        found = self.branches.get(branch)
+        return (found.arch if found else None) or self.arch
+
+    def dist_git_branch_of(self, branch: str) -> str:
+        """Return the branch of dist-git that a branch of the pipeline builds; its own name, as a rule."""
+        found = self.branches.get(branch)
+        return (found.dist_git_branch if found else None) or branch
+
+    def built_from(self, dist_git_branch: str) -> list[str]:
+        """Return the branches of the pipeline that build a branch of dist-git, the one of its own name first."""
+        found = [name for name in self.branches if self.dist_git_branch_of(name) == dist_git_branch]
+        return sorted(found, key=lambda name: name != dist_git_branch)
 
     def product_of(self, branch: str) -> str:
-        """Return what those who ask for decisions call a branch: `fedora-26` for f26; "" without a pipeline."""
-        return f"fedora-{self.branches[branch].release}" if branch in self.branches else ""
+        """Return what those who ask for decisions call a branch: `fedora-26` for f26; "" without a pipeline.
+
+        One that builds another branch of dist-git has a product of its own: `fedora-26-aarch64`.
+        """
+        if branch not in self.branches:
+            return ""
+        product = f"fedora-{self.branches[branch].release}"
+        is_its_own = self.dist_git_branch_of(branch) == branch
+        return product if is_its_own else f"{product}-{self.arch_of(branch)}"
 
     def stage(self, name: str) -> StageSettings:
         """Return how a stage is carried out."""
@@ -290,7 +325,7 @@ def _explain_one(problem: Any) -> str:
         return f"{key}: unknown key; allowed here: {', '.join(_keys_at(location[:-1]))}"
     if problem["type"] == "union_tag_not_found":
         return f"{key}.kind: Field required; one of: {', '.join(KINDS)}"
-    return f"{key}: {problem['msg']}"
+    return f"{key}: {problem['msg']}" if key else problem["msg"]
 
 
 def _keys_at(location: list[str]) -> list[str]:

@@ -380,14 +380,6 @@ def test_rawhide_may_be_called_main(build: Build, dist_git: DistGit) -> None:
     assert build(rev, branch="rawhide")["status"] == "SUCCESS"
 
 
-def test_toolchain_to_come_is_said_plainly(build: Build, dist_git: DistGit) -> None:
-    """The fedora toolchain is a clear failure until it exists."""
-    result = build(dist_git.commit({"hello.spec": spec(), "hello.sh": SCRIPT}), toolchain="fedora")
-
-    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
-    assert "toolchain fedora is not available yet" in result["reason"]
-
-
 @pytest.mark.parametrize("name", ["greeter", "hostinfo"])
 def test_packages_of_the_demo_build(build: Build, dist_git: DistGit, name: str) -> None:
     """The demo's packages build, with their unit tests in %check."""

@@ -10,6 +10,7 @@ from ci_pipeline.builders.inventory import Builder
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import builder_leases
 from ci_pipeline.store.builder_leases import Ticket
+from ci_pipeline.store.tables import Run
 from ci_pipeline.transfers import TRANSFERS
 
 
@@ -37,7 +38,7 @@ def ask(session: Session, settings: Settings, builders: Sequence[Builder], ticke
 
     def find() -> tuple[str, str]:
         avoid = builder_leases.earlier(session, ticket)
-        wanted = Wanted(stage=ticket.stage, arch=settings.arch, machines=machines, avoid=avoid)
+        wanted = Wanted(stage=ticket.stage, arch=_arch_of(session, settings, ticket), machines=machines, avoid=avoid)
         found = choose(builders, wanted, situation(session))
         return (found.name, "") if isinstance(found, Builder) else ("", found)
 
@@ -51,6 +52,11 @@ def ask(session: Session, settings: Settings, builders: Sequence[Builder], ticke
         builder_leases.release(session, ticket)
         return ask(session, settings, builders, ticket)
     return Turn(builder=held)
+
+
+def _arch_of(session: Session, settings: Settings, ticket: Ticket) -> str:
+    run = session.get(Run, ticket.run)
+    return settings.arch_of(run.branch) if run else settings.arch
 
 
 def situation(session: Session) -> Situation:

@@ -72,6 +72,7 @@ class StageFacts:
         contact: Whom to ask.
         ref: OSTree ref of the run: `fedora/f26/x86_64/atomic-host`.
         arch: Architecture of the hosts: `x86_64`.
+        dist_git_branch: The branch of dist-git that is built, if the pipeline calls it something else.
         build_id: The run's number, counting up per branch.
         build_url: Page of the run.
         log_url: Log of the stage.
@@ -121,6 +122,7 @@ class StageFacts:
     image_url: str = ""
     xunit_urls: tuple[str, ...] = ()
     output_urls: tuple[str, ...] = ()
+    dist_git_branch: str = ""
     tests: Mapping[TestOutcome, int] = field(default_factory=dict)
 
 
@@ -204,7 +206,15 @@ def body(facts: StageFacts) -> tuple[Phase, dict[str, Any]]:
 
 def _ending(facts: StageFacts, phase: Phase) -> dict[str, Any]:
     if phase is Phase.COMPLETE:
-        return {"system": [{"os": _system(facts.change.branch), "provider": PIPELINE, "architecture": facts.arch}]}
+        return {
+            "system": [
+                {
+                    "os": _system(facts.dist_git_branch or facts.change.branch),
+                    "provider": PIPELINE,
+                    "architecture": facts.arch,
+                }
+            ]
+        }
     if phase is Phase.ERROR and facts.status:
         return {"error": {"reason": facts.reason or _REASONS[facts.status]}}
     return {}

@@ -54,7 +54,9 @@ def trigger_run(  # noqa: PLR0913 - they are the command's options
     if branch not in configured.branches:
         raise ChangeError(f"the branch {branch} has no pipeline; there are: {', '.join(configured.branches)}")
     options = {"generate_image": image, "gating": gating, "conformance": conformance, "test_guidance": test_guidance}
-    done = trigger.trigger(configured, Conf.parse({**_named(package, branch), **options}), branch=branch)
+    done = trigger.trigger(
+        configured, Conf.parse({**_named(package, configured.dist_git_branch_of(branch)), **options}), branch=branch
+    )
     for warning in done.warnings:
         complain(warning)
     if as_json:

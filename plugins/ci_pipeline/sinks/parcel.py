@@ -67,7 +67,7 @@ class Parcel:
             reason=row.result.reason if row.result else row.run.reason,
             at=row.at,
             again=row.attempts > 1,
-            arch=settings.arch,
+            arch=settings.arch_of(row.run.branch),
             subject=_subject(session, row),
             group=str(deliveries.identity_of(row.run)),
             run=Run(**Run.fields_of(row.run, settings)),

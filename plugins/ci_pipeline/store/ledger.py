@@ -1,7 +1,7 @@
 """The ledger: every message that arrives becomes one row with one final state and a reason."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from sqlalchemy import Select, func, select, update
@@ -43,15 +43,19 @@ def record(session: Session, messages: Iterable[Received], settings: Settings) -
         settings: which packages and branches are watched.
 
     Returns:
-        The new rows, in order, each with its final state.
+        The new rows, in order, each with its final state. A push of a branch that several branches of the pipeline
+        build (for other architectures) has a row for each of them.
     """
-    rows = [_record_one(session, message, settings) for message in messages]
+    rows = [row for message in messages for row in _record_one(session, message, settings)]
     session.flush()
     return rows
 
 
-def redecide(session: Session, row: Inbound, settings: Settings) -> None:
+def redecide(session: Session, row: Inbound, settings: Settings) -> list[Inbound]:
     """Read a dead letter again and decide about it anew, on its own row. It may stay dead, with the new reason.
+
+    Returns:
+        Its row, and new ones for further branches of the pipeline that build what was pushed.
 
     Args:
         session: an open transaction.
@@ -68,8 +72,9 @@ def redecide(session: Session, row: Inbound, settings: Settings) -> None:
     if sha256(raw).hexdigest() != row.digest:
         msg = f"message {row.id} cannot be replayed: {_why_not_whole(raw)}; have it sent again"
         raise StoreError(msg)
-    _read(session, row, Received(row.topic, row.message_id, raw), settings)
+    rows = _read(session, row, Received(row.topic, row.message_id, raw), settings)
     session.flush()
+    return rows
 
 
 def superseded_by(session: Session, row: Inbound) -> list[Run]:
@@ -105,7 +110,7 @@ def lock(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_LEDGER_LOCK)))
 
 
-def _record_one(session: Session, message: Received, settings: Settings) -> Inbound:
+def _record_one(session: Session, message: Received, settings: Settings) -> list[Inbound]:
     row = Inbound(
         topic=_storable(message.topic.encode(errors="replace")),
         message_id=_storable(message.message_id.encode(errors="replace")),
@@ -113,21 +118,40 @@ def _record_one(session: Session, message: Received, settings: Settings) -> Inbo
         body=_storable(message.raw[:_MAX_BODY_KEPT]),
         agent="",
     )
-    _read(session, row, message, settings)
-    session.add(row)
-    return row
+    return _read(session, row, message, settings)
 
 
-def _read(session: Session, row: Inbound, message: Received, settings: Settings) -> None:
+def _read(session: Session, row: Inbound, message: Received, settings: Settings) -> list[Inbound]:
+    """Decide about a message on its row; return it, and those of further branches that build what was pushed."""
     if message.ignore_reason:
         row.state, row.reason = "ignored", message.ignore_reason
-        return
+        session.add(row)
+        return [row]
     try:
         push = inbound.read(message.topic, inbound.decode(message.raw), message_id=message.message_id)
     except ChangeError as error:
         row.state, row.reason = "dead", str(error)
-    else:
-        _decide(session, row, push, settings)
+        session.add(row)
+        return [row]
+    first, *others = _by_branch(push, settings)
+    rows = [row, *(_like(row) for _ in others)]
+    for one, its in zip(rows, [first, *others], strict=True):
+        _decide(session, one, its, settings)
+        session.add(one)
+    return rows
+
+
+def _by_branch(push: Push, settings: Settings) -> list[Push]:
+    """Return the push as each branch of the pipeline that builds it has it; as it is when it is nobody's."""
+    change = push.change
+    names = settings.built_from(change.branch) or [change.branch]
+    pushes = [replace(push, change=change.model_copy(update={"branch": name})) for name in names]
+    is_wanted = rules.decide(pushes[0].change, settings, ignore_reason=push.ignore_reason).state == "queued"
+    return pushes if is_wanted else pushes[:1]
+
+
+def _like(row: Inbound) -> Inbound:
+    return Inbound(topic=row.topic, message_id=row.message_id, digest=row.digest, body=row.body, agent="")
 
 
 def _decide(session: Session, row: Inbound, push: Push, settings: Settings) -> None:

@@ -75,14 +75,6 @@ def test_scriptlets_see_nothing_of_the_builder(
     assert ostree(branch.ostree, "cat", result["outputs"]["compose_rev"], "/usr/share/seen") == "nothing tree"
 
 
-def test_the_fedora_toolchain_says_what_to_do(new_branch: Branch, build_candidate: BuildCandidate) -> None:
-    """A toolchain that is to come is a clear failure of infrastructure."""
-    result = new_branch.compose(build_candidate("1.0"), toolchain="fedora")
-
-    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
-    assert 'set toolchain = "local"' in result["reason"]
-
-
 def test_a_candidate_is_a_child_of_the_head_and_moves_nothing(branch: Branch, build_candidate: BuildCandidate) -> None:
     """The version counts up, the diff names exactly what changed, the ref and the package set stay."""
     head, packages = branch.head(), branch.good_packages()

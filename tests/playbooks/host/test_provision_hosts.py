@@ -192,14 +192,6 @@ def test_a_playbook_that_is_stopped_leaves_no_host(blank: dict[str, str], cluste
     wait_until(lambda: not machines(cluster))
 
 
-def test_a_toolchain_without_hosts_says_so(provision: Provision, blank: dict[str, str]) -> None:
-    """The other toolchain is to come."""
-    result = provision(**blank, toolchain="fedora")
-
-    assert (result["status"], result["fault"]) == ("FAILURE", "infrastructure")
-    assert 'set toolchain = "local"' in result["reason"]
-
-
 def test_what_an_earlier_try_left_is_ended(
     provision: Provision, blank: dict[str, str], cluster: Path, stand_in: StandIn
 ) -> None:
