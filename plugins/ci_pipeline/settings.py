@@ -31,6 +31,7 @@ from ci_pipeline.conformance_sections import Conformance
 from ci_pipeline.errors import SettingsError
 from ci_pipeline.gating_sections import Policies
 from ci_pipeline.jenkins_sections import Jenkins
+from ci_pipeline.provision_sections import Provision
 from ci_pipeline.sections import (
     Airflow,
     Artifacts,
@@ -101,6 +102,7 @@ class Settings(BaseSettings):
     jenkins: Jenkins = Field(default_factory=Jenkins)
     stages: Stages = Field(default_factory=Stages)
     builders: Builders = Field(default_factory=Builders)
+    provision: Provision = Field(default_factory=Provision)
     arch: Literal["x86_64", "aarch64"] = Field("x86_64", description="architecture of the hosts")
     state: Path = Field(Path(".ci-pipeline"), description="folder of run workspaces and of the local stack")
 
