@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 REQUEST_NAME: Final = "request.json"
 HOSTS_NAME: Final = "hosts.json"
 KEY_NAME: Final = "key"
+# Below the folder: what provider qemu has of its machines.
+MACHINES_NAME: Final = "machines"
 MOST_HOSTS: Final = 100
 _ARCHES: Final = ("x86_64", "aarch64")
 _PRIVATE: Final = 0o600
