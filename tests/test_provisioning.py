@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy import update
 
 from ci_pipeline import orphans, provisioning, reconcile, settings, store
-from ci_pipeline.errors import ExecutorError
 from ci_pipeline.journal import Journal
 from ci_pipeline.provisioning import Lender, environment_of
 from ci_pipeline.stages import INTEGRATION_TESTS
@@ -97,36 +96,6 @@ def test_hosts_are_returned_when_the_stage_breaks_off(run: Run, use_provider: Us
     assert (during.returned_at, after.returned_at is None) == (None, False)
     assert list((tmp_path / "provider").iterdir()) == []
     assert not folder.exists()
-
-
-def test_a_provider_without_a_host_keeps_nothing(run: Run, use_provider: UseProvider, tmp_path: Path) -> None:
-    """Its sentence is the stage's; what it had made by then is returned."""
-    with (
-        pytest.raises(ExecutorError, match="no host is free"),
-        Lender(use_provider("empty")).lent(run, STAGE, 1, count=1),
-    ):
-        pass
-
-    assert list((tmp_path / "provider").iterdir()) == []
-    assert lease_of(run).returned_at is not None
-
-
-def test_what_cannot_be_returned_stays_a_lease(run: Run, use_provider: UseProvider, tmp_path: Path) -> None:
-    """With the reason, without its secrets; once the provider is back, the reconciler returns it."""
-    with Lender(use_provider("stuck")).lent(run, STAGE, 1, count=1):
-        pass
-    stuck = lease_of(run)
-    lost_a_while_ago(run)
-    still = provisioning.return_leaked(use_provider("stuck"))
-    returned = provisioning.return_leaked(use_provider("fine"))
-
-    assert (stuck.returned_at, still) == (None, [])
-    assert stuck.trouble == "the provider is away, key ***"
-    assert KEY not in stuck.trouble
-    assert [who for who, _ in returned] == [run.run_id]
-    assert "it was nobody's" in returned[0][1]
-    assert list((tmp_path / "provider").iterdir()) == []
-    assert (lease_of(run).trouble, lease_of(run).returned_at is None) == ("", False)
 
 
 def test_a_lease_is_found_whose_worker_was_killed(
