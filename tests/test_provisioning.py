@@ -91,7 +91,10 @@ def test_hosts_are_returned_when_the_stage_breaks_off(run: Run, use_provider: Us
         assert (folder / "key").exists()
         raise ZeroDivisionError
     after = lease_of(run)
+    files = [path for path in configured.state.rglob("runs/**/provision/**/*") if path.is_file()]
 
+    assert files
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
     assert [host["address"] for host in during.hosts] == [host["address"] for host in hosts] == ["192.0.2.7"]
     assert there == [during.name]
     assert (during.returned_at, after.returned_at is None) == (None, False)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Container, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import ansible_runner
 
@@ -71,10 +71,12 @@ class AnsibleExecutor:
             cmdline=f"--extra-vars @{request_file}",
             envvars=self._environment() | {"ANSIBLE_LOCAL_TEMP": str(private / "tmp")},
             # No copy of the output in a file: on a full disk ansible-runner would stop in the middle of the playbook.
-            settings={"suppress_env_files": True, "suppress_output_file": True, "pexpect_timeout": 1},
+            settings={"suppress_output_file": True, "pexpect_timeout": 1},
+            suppress_env_files=True,
             timeout=request["limits"]["seconds"] + _GRACE_SECONDS,
             event_handler=output,
             cancel_callback=partial(self._is_cancelled, progress),
+            status_handler=_forget_environment if self._secrets else None,
             quiet=True,
         )
         _drop_our_environment(runner.config.env, needed=self._secrets)
@@ -120,3 +122,9 @@ def _drop_our_environment(environment: dict[str, str], needed: Container[str]) -
     for name, value in os.environ.items():
         if name not in _PASSED_ON and name not in needed and environment.get(name) == value:
             del environment[name]
+
+
+def _forget_environment(status: dict[str, Any], runner_config: Any) -> None:
+    """Remove the file that ansible-runner has just written the whole environment to, before the playbook starts."""
+    if status["status"] == "running":
+        (Path(runner_config.artifact_dir) / "command").unlink(missing_ok=True)
