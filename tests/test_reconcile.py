@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import FUNCTIONAL_TESTS
-from ci_pipeline.store import outbox, runs
+from ci_pipeline.store import host_leases, outbox, runs
 from ci_pipeline.store.tables import Run
 from tests.makers import new_run, play
 from tests.manifests.conftest import Shop, shop
@@ -166,3 +167,15 @@ def test_a_run_that_has_ended_cannot_be_cancelled(current: Settings) -> None:
 
     with pytest.raises(StoreError, match="has ended already: ABORTED"):
         cancel.cancel(current, run.run_id)
+
+
+def test_hosts_that_are_nobodys_are_returned(begun: Run, airflow: Says, current: Settings) -> None:
+    """A lease of a try that nobody knows: whoever began it was killed before the try was written down."""
+    airflow("running", {})
+    with store.session() as session:
+        lease = host_leases.begin(session, begun, "integration_tests", 1, host_leases.Wanted("qemu", 1, 6))
+        lease.asked_at -= timedelta(minutes=2)
+    first, second = reconcile.reconcile(current), reconcile.reconcile(current)
+
+    assert [(one.run, "it was nobody's" in one.what) for one in first] == [(begun.run_id, True)]
+    assert second == []

@@ -11,7 +11,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_process import end, end_group, start_ticks
+from ansible.module_utils.ci_process import end, end_group, is_running, start_ticks
 from ansible.module_utils.ci_tools import output
 
 if TYPE_CHECKING:
@@ -29,16 +29,17 @@ _PRIVATE: Final = 0o600
 class Cluster:
     """A cluster in a folder, which may not exist."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder's path."""
+    def __init__(self, folder: Path, key: Path | None = None) -> None:
+        """Take the folder's path, and that of the key to its hosts unless it is one of its own."""
         self.folder = folder
-        self.key = folder / "key"
+        self.key = key or folder / "key"
         self._listed = folder / "hosts.json"
 
     def create(self) -> str:
-        """Create the folder, for our account alone, and in it a key to log in with; return its public half."""
+        """Create the folder, for our account alone, and the key to log in with; return its public half."""
         self.folder.mkdir(mode=0o700, parents=True)
-        output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.key])
+        if not self.key.exists():
+            output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.key])
         return self.key.with_suffix(".pub").read_text(encoding="ascii").strip()
 
     def record(self, hosts: Sequence[Host]) -> None:
@@ -47,6 +48,12 @@ class Cluster:
         scratch.touch(mode=_PRIVATE)
         scratch.write_text(json.dumps(hosts, indent=2) + "\n", encoding="utf-8")
         scratch.replace(self._listed)
+
+    def running(self) -> list[Host]:
+        """Return the hosts whose machines run, or none unless all do."""
+        hosts = self._hosts()
+        alive = [is_running(one["pid"], one["started"], _console(self.folder / one["name"])) for one in hosts]
+        return hosts if all(alive) else []
 
     def end(self) -> int:
         """End the suite, the servers and the hosts, as far as they run; return how many hosts did."""

@@ -34,7 +34,7 @@ def end(pid: int, started: int, holding: str = "") -> bool:
     It is another one, and left alone, when it started at another time or `holding` is no part of its command line.
     """
     with _handles([pid]) as handles:
-        if not handles or not _is(pid, started, holding):
+        if not handles or not is_running(pid, started, holding):
             return False
         signal.pidfd_send_signal(handles[0], signal.SIGKILL)
         _wait_for(handles)
@@ -44,7 +44,7 @@ def end(pid: int, started: int, holding: str = "") -> bool:
 def end_group(leader: int, started: int) -> bool:
     """Kill a group of processes and wait until they are gone; return whether its leader was there, as in `end`."""
     with _handles([leader, *_members(leader)]) as handles:
-        if not handles or not _is(leader, started):
+        if not handles or not is_running(leader, started):
             return False
         with contextlib.suppress(ProcessLookupError):
             os.killpg(leader, signal.SIGKILL)
@@ -83,7 +83,8 @@ def _is_sshd(pid: int) -> bool:
         return False
 
 
-def _is(pid: int, started: int, holding: str = "") -> bool:
+def is_running(pid: int, started: int, holding: str = "") -> bool:
+    """Return whether a process runs; it is another one as in `end`."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -17,7 +17,15 @@ _OF_AIRFLOW: Final = (
     "AIRFLOW__CELERY__RESULT_BACKEND",
 )
 # Keys of pipeline.toml that hold a secret, or an address with one; the value of each is a SecretStr.
-KEYS: Final = ("bus.url", "database.url", "airflow.password", "provenance.passphrase")
+KEYS: Final = ("bus.url", "database.url", "airflow.password", "provenance.passphrase", "provision.duffy.key")
+# What the tools of clouds read for themselves; playbooks that provision have it in their environment.
+_OF_CLOUDS: Final = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "OS_PASSWORD",
+    "OS_TOKEN",
+    "OS_APPLICATION_CREDENTIAL_SECRET",
+)
 # Of keys of Standard Webhooks.
 _KEY_MARK: Final = "whsec_"
 
@@ -32,11 +40,17 @@ def written_into(document: Mapping[str, Any]) -> list[str]:
     """Return the keys of a parsed pipeline.toml whose secret is written there, where the environment has its place."""
     found = []
     for key in KEYS:
-        section, _, name = key.partition(".")
-        value = document.get(section, {}).get(name)
+        value = _at(document, key.split("."))
         if isinstance(value, str) and any(_of(value)):
             found.append(key)
     return found
+
+
+def _at(document: Any, path: list[str]) -> Any:
+    """Return what a document has at a path, None where it has nothing there."""
+    for name in path:
+        document = document.get(name) if isinstance(document, Mapping) else None
+    return document
 
 
 def of_environment(environment: Mapping[str, str | None], named: Iterable[str]) -> Iterator[str]:
@@ -48,7 +62,7 @@ def of_environment(environment: Mapping[str, str | None], named: Iterable[str]) 
     """
     for name in named:
         yield from of_variable(environment.get(name) or "")
-    for name in _OF_AIRFLOW:
+    for name in (*_OF_AIRFLOW, *_OF_CLOUDS):
         yield from _of(environment.get(name) or "")
 
 

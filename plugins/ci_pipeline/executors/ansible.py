@@ -5,9 +5,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Container, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import ansible_runner
 
@@ -33,9 +34,15 @@ _GRACE_SECONDS: Final = 30
 class AnsibleExecutor:
     """One playbook run per stage, in the workspace's `ansible/` folder, its output in this process's log."""
 
-    def __init__(self, *, playbooks: Path, inventory: Path | None = None) -> None:
-        """Use the playbooks, roles and modules of the folder `playbooks`, and its inventory unless another is given."""
+    def __init__(
+        self, *, playbooks: Path, inventory: Path | None = None, secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """Use the playbooks, roles and modules of the folder `playbooks`, and its inventory unless another is given.
+
+        `secrets` are variables of the environment that these playbooks need, and no others have.
+        """
         self._playbooks = playbooks
+        self._secrets = dict(secrets or {})
         self._inventory = inventory or playbooks / "inventory"
         self._cancelled = threading.Event()
 
@@ -64,13 +71,15 @@ class AnsibleExecutor:
             cmdline=f"--extra-vars @{request_file}",
             envvars=self._environment() | {"ANSIBLE_LOCAL_TEMP": str(private / "tmp")},
             # No copy of the output in a file: on a full disk ansible-runner would stop in the middle of the playbook.
-            settings={"suppress_env_files": True, "suppress_output_file": True, "pexpect_timeout": 1},
+            settings={"suppress_output_file": True, "pexpect_timeout": 1},
+            suppress_env_files=True,
             timeout=request["limits"]["seconds"] + _GRACE_SECONDS,
             event_handler=output,
             cancel_callback=partial(self._is_cancelled, progress),
+            status_handler=_forget_environment if self._secrets else None,
             quiet=True,
         )
-        _drop_our_environment(runner.config.env)
+        _drop_our_environment(runner.config.env, needed=self._secrets)
         # Airflow kills a task soon after it has asked it to end: what is not begun is not left behind then.
         if self._cancelled.is_set():
             return "canceled"
@@ -91,7 +100,7 @@ class AnsibleExecutor:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         # The ansible-playbook of this environment, whatever the caller's PATH.
         path = f"{Path(sys.executable).parent}:{passed_on.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
-        return {**passed_on, "PATH": path, "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg")}
+        return {**passed_on, **self._secrets, "PATH": path, "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg")}
 
 
 def _report(status: str, workspace: Path, output: Output, *, seconds: float, limit: int) -> Report:
@@ -108,8 +117,14 @@ def _report(status: str, workspace: Path, output: Output, *, seconds: float, lim
         raise ExecutorError(why_no_report(str(error), output.complaint, workspace)) from error
 
 
-def _drop_our_environment(environment: dict[str, str]) -> None:
+def _drop_our_environment(environment: dict[str, str], needed: Container[str]) -> None:
     """Remove what ansible-runner copied from this process, which holds the passwords of the bus and the databases."""
     for name, value in os.environ.items():
-        if name not in _PASSED_ON and environment.get(name) == value:
+        if name not in _PASSED_ON and name not in needed and environment.get(name) == value:
             del environment[name]
+
+
+def _forget_environment(status: dict[str, Any], runner_config: Any) -> None:
+    """Remove the file that ansible-runner has just written the whole environment to, before the playbook starts."""
+    if status["status"] == "running":
+        (Path(runner_config.artifact_dir) / "command").unlink(missing_ok=True)
