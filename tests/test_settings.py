@@ -74,6 +74,14 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[provision]\nprovider='duffy'", r'provider = "duffy" needs provision.duffy.pool, .*username, .*duffy.key'),
         ("[provision]\nprovider='aws'\naws.region='x'", r'provider = "aws" needs provision.aws.image$'),
         ("[provision]\nprovider='linchpin'\nlinchpin.target='-x'", r"provision.linchpin.target: .*pattern"),
+        (
+            "[provision]\nprovider='libvirt'\n[conformance]\ncluster='k3s'",
+            r'provision: .*conformance.cluster = "k3s" is installed on virtual machines of the builder',
+        ),
+        (
+            "[provision]\nprovider='libvirt'\n[stages.integration_tests]\nexecutor='jenkins'",
+            r'provision: .*stages.integration_tests.executor = "jenkins" boots its host itself',
+        ),
         ("[provision]\nhours=0", r"provision.hours: .*greater than 0"),
         ("[provision.duffy]\nurl='https://a:b@duffy/api/v1'", r"provision.duffy.url: .*must hold no account"),
         ("[provision.aws]\nami='x'", r"provision.aws.ami: unknown key; allowed here: endpoint, image, instance_type"),

@@ -18,7 +18,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "provider": {"type": "str", "required": True},
     "hosts_count": {"type": "int", "required": True},
     "arch": {"type": "str", "required": True},
-    "until": {"type": "float", "required": True},
+    "lent_until": {"type": "float", "required": True},
 }
 
 
@@ -26,7 +26,7 @@ def begin(params: dict[str, Any]) -> Part:
     """Begin it; see the module's docstring."""
     if not 1 <= params["hosts_count"] <= MOST_HOSTS:
         raise InfrastructureError(f"a lease is of 1 to {MOST_HOSTS} hosts, not {params['hosts_count']}")
-    asked = {name: params[name] for name in ("provider", "hosts_count", "arch", "until")}
+    asked = {name: params[name] for name in ("provider", "hosts_count", "arch")} | {"until": params["lent_until"]}
     Lease(Path(params["folder"]), params["lease"]).begin(asked)
     return {}
 

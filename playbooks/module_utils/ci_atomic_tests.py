@@ -89,13 +89,13 @@ def atomic_runs(  # noqa: PLR0913 - a machine, a package and what its tests may 
     shutil.copyfile(ssh.key, vm / "key")
     (vm / "key").chmod(0o600)
     (vm / "proxy.py").write_text(_PROXY, encoding="ascii")
-    (vm / "inventory").write_text(_inventory(), encoding="utf-8")
+    (vm / "inventory").write_text(_inventory(ssh.user), encoding="utf-8")
     for name, text in roles.items():
         (vm / "roles" / name).parent.mkdir(parents=True, exist_ok=True)
         (vm / "roles" / name).write_text(text, encoding="utf-8")
     sandbox = _sandbox(workspace, limits, vm)
     kept = Source(source, workspace, reruns)
-    with _relay(vm / "ssh", ssh.port):
+    with _relay(vm / "ssh", (ssh.address, ssh.port)):
         yield {name: partial(_run, name, sandbox, kept) for name in names}
 
 
@@ -110,12 +110,13 @@ def _sandbox(workspace: Path, limits: Mapping[str, Any], vm: Path) -> Sandbox:
     )
 
 
-def _inventory() -> str:
+def _inventory(user: str) -> str:
     options = [*SSH_OPTIONS, "-o", f"'ProxyCommand={sys.executable} -I {_VM}/proxy.py'"]
     variables = {
         "ansible_connection": "ssh",
         "ansible_host": "127.0.0.1",
-        "ansible_user": "root",
+        "ansible_user": user,
+        "ansible_become": "false" if user == "root" else "true",
         "ansible_ssh_private_key_file": f"{_VM}/key",
         "ansible_ssh_transfer_method": "piped",
         "ansible_ssh_common_args": " ".join(options),
@@ -176,12 +177,12 @@ def _error(name: str, message: str) -> Test:
 
 
 @contextlib.contextmanager
-def _relay(path: Path, port: int) -> Iterator[None]:
-    """Pass connections to the socket at `path` on to 127.0.0.1:`port` for the block."""
+def _relay(path: Path, host: tuple[str, int]) -> Iterator[None]:
+    """Pass connections to the socket at `path` on to the host for the block."""
     with socket.socket(socket.AF_UNIX) as server:
         _bind(server, path)
         server.listen()
-        threading.Thread(target=_accept, args=(server, port), daemon=True).start()
+        threading.Thread(target=_accept, args=(server, host), daemon=True).start()
         yield
 
 
@@ -194,15 +195,15 @@ def _bind(server: socket.socket, path: Path) -> None:
         os.close(folder)
 
 
-def _accept(server: socket.socket, port: int) -> None:
+def _accept(server: socket.socket, host: tuple[str, int]) -> None:
     with contextlib.suppress(OSError):  # the block ended and closed the socket
         while True:
             client, _ = server.accept()
-            threading.Thread(target=_pass_on, args=(client, port), daemon=True).start()
+            threading.Thread(target=_pass_on, args=(client, host), daemon=True).start()
 
 
-def _pass_on(client: socket.socket, port: int) -> None:
-    with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", port)) as host:
+def _pass_on(client: socket.socket, address: tuple[str, int]) -> None:
+    with contextlib.suppress(OSError), client, socket.create_connection(address) as host:
         other = {client: host, host: client}
         with selectors.DefaultSelector() as ready:
             for one in other:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import time
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 Test = dict[str, Any]
 
+_COMMON: Final = ("-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR")
 SSH_OPTIONS: Final = (
-    *("-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"),
+    *_COMMON,
     # The host made its key a second ago, behind a port that only this module's machine listens on.
     *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
 )
@@ -40,33 +42,49 @@ class CheckError(Exception):
 
 @dataclass(frozen=True)
 class Ssh:
-    """Commands on the booted host, as root."""
+    """Commands on the booted host, as root: with sudo, where it lets another user in.
+
+    `known_hosts`: a file in which the key of the host has been since it was first reached, unless it is a machine of
+    our own.
+    """
 
     port: int
     key: Path
+    address: str = "127.0.0.1"
+    user: str = "root"
+    known_hosts: Path | None = None
 
-    def run(self, command: str, text: str = "") -> str:
+    def options(self) -> list[str]:
+        """Return ssh's options for this host."""
+        if self.known_hosts is None:
+            return list(SSH_OPTIONS)
+        known = ("-o", "StrictHostKeyChecking=accept-new", "-o", f'UserKnownHostsFile="{self.known_hosts}"')
+        return [*_COMMON, *known, "-o", "ConnectTimeout=20"]
+
+    def run(self, command: str, text: str = "", seconds: float = _SECONDS) -> str:
         """Run a shell command with `text` as its input; return what it prints.
 
         Raises CheckError when it fails or hangs.
         """
         program = [
             require("ssh"),
-            *SSH_OPTIONS,
+            *self.options(),
             "-i",
             str(self.key),
             "-p",
             str(self.port),
-            "root@127.0.0.1",
+            "-l",
+            self.user,
             "--",
-            command,
+            self.address,
+            command if self.user == "root" else shlex.join(["sudo", "-n", "sh", "-c", command]),
         ]
         try:
             ran = subprocess.run(
-                program, input=text, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
+                program, input=text, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise CheckError(f"no answer from the host within {_SECONDS} seconds") from error
+            raise CheckError(f"no answer from the host within {seconds:.0f} seconds") from error
         if ran.returncode != 0:
             raise CheckError(clean(ran.stderr or ran.stdout, 300) or f"it ended with status {ran.returncode}")
         return ran.stdout

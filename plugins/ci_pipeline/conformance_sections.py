@@ -1,12 +1,15 @@
 """The section [conformance] of pipeline.toml: when there are conformance tests, on which cluster, and the suite."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
 from ci_pipeline.sections import Place, Section
 
 Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
+
+# The kinds of cluster that are installed on hosts of their own.
+INSTALLED: Final = ("k3s", "kubeadm", "openshift-ansible")
 
 
 class K3s(Section):

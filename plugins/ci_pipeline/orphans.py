@@ -17,11 +17,13 @@ from ci_pipeline import process_table, store
 from ci_pipeline.executors.jenkins_place import PlaceFile
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BY_NAME
-from ci_pipeline.store import leases, runs
+from ci_pipeline.store import host_leases, leases, runs
 
 # A stage that has just reported is still folding up.
 _FOLDING_UP_SECONDS: Final = 15
-_WORKSPACE: Final = r"/runs/(?P<dag>[^/]+)/(?P<run>[^/]+)/(?:cluster|(?P<stage>[a-z_]+)-(?P<try>\d+))(?:/|$)"
+_OF_A_RUN: Final = r"runs/(?P<dag>[^/]+)/(?P<run>[^/]+)/(?:cluster|(?P<stage>[a-z_]+)-(?P<try>\d+))"
+_OF_A_LEASE: Final = r"leases/(?P<lease>[A-Za-z0-9][^/]*)"
+_WORKSPACE: Final = rf"/(?:{_OF_A_RUN}|{_OF_A_LEASE})(?:/|$)"
 # Names of programs, as prefixes.
 _KINDS: Final = {"bwrap": "a sandbox", "qemu-system-": "a virtual machine"}
 _PLAYBOOK: Final = "a playbook"
@@ -33,13 +35,14 @@ def end_all(settings: Settings) -> list[tuple[str, str]]:
     """End the playbooks, sandboxes and virtual machines of stages that have ended, with all they started.
 
     Returns:
-        Run id and a sentence, for each that was ended.
+        Run id, or that of a lease of hosts, and a sentence, for each that was ended.
     """
     found = []
     for process, kind, workspace in _at_work(settings):
-        run, stage = workspace["run"], workspace["stage"]
+        run, stage = workspace["run"] or workspace["lease"], workspace["stage"]
         if _is_over(settings, workspace) and _end(process):
-            what, home = (kind, stage) if stage else (_IN_A_CLUSTER.get(kind, kind), "its cluster")
+            outside = "its lease" if workspace["lease"] else "its cluster"
+            what, home = (kind, stage) if stage else (_IN_A_CLUSTER.get(kind, kind), outside)
             found.append((run, f"ended process {process.pid}, {what} that outlived {home}"))
     return found
 
@@ -74,6 +77,8 @@ def _is_over(settings: Settings, workspace: re.Match[str]) -> bool:
     if workspace["stage"] and _has_a_build(settings, workspace):
         return False
     with store.session() as session:
+        if workspace["lease"]:
+            return not host_leases.is_lent(session, workspace["lease"])
         run = runs.find(session, workspace["dag"], workspace["run"])
         if run is not None and workspace["stage"] is None:
             return not leases.has_cluster(session, run=run.id)

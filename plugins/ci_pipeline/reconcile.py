@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ci_pipeline import notes, orphans, store
+from ci_pipeline import notes, orphans, provisioning, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.errors import AirflowRefused
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure
@@ -50,6 +50,7 @@ def reconcile(settings: Settings) -> list[Mended]:
     with AirflowApi(settings.airflow) as airflow:
         mended = [one for run in _going_on() for one in _mend(settings, airflow, run)]
     mended += [Mended(run, what) for run, what in orphans.end_all(settings)]
+    mended += [Mended(run, what) for run, what in provisioning.return_leaked(settings)]
     mended += [Mended(run, what) for run, what in writing.deliver(settings)]
     Intake(settings, trigger_run_id="").catch_up()
     for one in mended:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -27,7 +27,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from ci_pipeline import known_secrets, redaction
 from ci_pipeline.builder_sections import Builders
 from ci_pipeline.change import Name
-from ci_pipeline.conformance_sections import Conformance
+from ci_pipeline.conformance_sections import INSTALLED, Conformance
 from ci_pipeline.errors import SettingsError
 from ci_pipeline.gating_sections import Policies
 from ci_pipeline.jenkins_sections import Jenkins
@@ -114,6 +114,23 @@ class Settings(BaseSettings):
             msg = f"each needs a name of its own; used twice: {', '.join(twice)}"
             raise ValueError(msg)
         return sinks
+
+    @field_validator("provision")
+    @classmethod
+    def _has_hosts_for_every_stage(cls, provision: Provision, info: ValidationInfo) -> Provision:
+        conformance, stages = info.data.get("conformance"), info.data.get("stages")
+        if provision.provider == "qemu" or conformance is None or stages is None:
+            return provision
+        if conformance.cluster in INSTALLED:
+            msg = (
+                f'conformance.cluster = "{conformance.cluster}" is installed on virtual machines of the builder: it '
+                'needs provider = "qemu"; or have the cluster be "existing", "control-plane" or "none"'
+            )
+            raise ValueError(msg)
+        if stages.integration_tests.executor == "jenkins":
+            msg = 'stages.integration_tests.executor = "jenkins" boots its host itself: it needs provider = "qemu"'
+            raise ValueError(msg)
+        return provision
 
     def is_watched(self, namespace: str, repo: str) -> bool:
         """Tell whether pushes to a package get a run."""

@@ -11,13 +11,27 @@ from ansible.module_utils.ci_host_checks import Ssh
 
 from tests.playbooks.host.branches import LIMITS
 from tests.playbooks.host.test_provider_qemu import disk_of, folder
-from tests.playbooks.host.test_provision_hosts import image, machines
+from tests.playbooks.host.test_provision_hosts import blank, image, machines
 from tests.playbooks.leases import lease_request
 
 if TYPE_CHECKING:
     from tests.playbooks.stage_runs import RunStage
 
-__all__ = ["folder", "image"]
+__all__ = ["blank", "folder", "image"]
+
+
+def test_a_host_that_does_not_come_up_leaves_none(run_stage: RunStage, blank: dict[str, str], folder: Path) -> None:
+    """The failure is the infrastructure's; the lease is still there to be found, and can be returned."""
+    quick = LIMITS | {"boot_seconds": 1, "memory_mb": 128}
+    request = lease_request(folder, "qemu", hosts=1)
+    result = run_stage("provision", **request, provision_disk=disk_of(blank), limits=quick)
+    begun = (folder / "request.json").exists()
+    returned = run_stage("teardown", **request)
+
+    assert (result["status"], result["fault"], begun) == ("FAILURE", "infrastructure", True)
+    assert result["reason"].startswith("host-1: the composed host did not come up in 1 s")
+    assert returned["outputs"] == {"returned": 0, "was_there": True}
+    assert not machines(folder)
 
 
 def test_a_host_lives_until_its_lease_is_returned(run_stage: RunStage, image: dict[str, str], folder: Path) -> None:

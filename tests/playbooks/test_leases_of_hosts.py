@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tests.playbooks.stage_runs import RunStage
 
 HOST = {"name": "host-1", "address": "192.0.2.7", "user": "root", "arch": "x86_64", "id": "i-0a1"}
-ASKED = {"provider": "duffy", "hosts_count": 1, "arch": "x86_64", "until": 1.5}
+ASKED = {"provider": "duffy", "hosts_count": 1, "arch": "x86_64", "lent_until": 1.5}
+REQUEST = {"lease": "ci-f26-1", "provider": "duffy", "hosts_count": 1, "arch": "x86_64"}
 
 
 @pytest.fixture
@@ -96,12 +97,12 @@ def test_a_lease_is_for_our_account_alone_and_keeps_its_key(lease: dict[str, Any
     """Begun again, it has what is asked for now, and the key that its hosts know."""
     folder = path_of(lease)
     key = (folder / "key").read_bytes()
-    module("begin_lease").begin(lease | ASKED | {"until": 2.5})
+    module("begin_lease").begin(lease | ASKED | {"lent_until": 2.5})
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in ("key", "request.json")} == {0o600}
     assert (folder / "key").read_bytes() == key
-    assert json.loads((folder / "request.json").read_text()) == ASKED | {"until": 2.5, "lease": "ci-f26-1"}
+    assert json.loads((folder / "request.json").read_text()) == {**REQUEST, "until": 2.5}
 
 
 def test_hosts_are_recorded_whole(lease: dict[str, Any]) -> None:

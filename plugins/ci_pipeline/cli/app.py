@@ -15,6 +15,7 @@ from ci_pipeline.cli import (
     demo_command,
     gating_commands,
     init_command,
+    lease_commands,
     recovery_commands,
     run_commands,
     stack_commands,
@@ -77,5 +78,6 @@ for _module in (
     verify_command,
     gating_commands,
     builder_command,
+    lease_commands,
 ):
     _module.register(app)

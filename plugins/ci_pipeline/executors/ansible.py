@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Container, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -33,9 +34,15 @@ _GRACE_SECONDS: Final = 30
 class AnsibleExecutor:
     """One playbook run per stage, in the workspace's `ansible/` folder, its output in this process's log."""
 
-    def __init__(self, *, playbooks: Path, inventory: Path | None = None) -> None:
-        """Use the playbooks, roles and modules of the folder `playbooks`, and its inventory unless another is given."""
+    def __init__(
+        self, *, playbooks: Path, inventory: Path | None = None, secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """Use the playbooks, roles and modules of the folder `playbooks`, and its inventory unless another is given.
+
+        `secrets` are variables of the environment that these playbooks need, and no others have.
+        """
         self._playbooks = playbooks
+        self._secrets = dict(secrets or {})
         self._inventory = inventory or playbooks / "inventory"
         self._cancelled = threading.Event()
 
@@ -70,7 +77,7 @@ class AnsibleExecutor:
             cancel_callback=partial(self._is_cancelled, progress),
             quiet=True,
         )
-        _drop_our_environment(runner.config.env)
+        _drop_our_environment(runner.config.env, needed=self._secrets)
         # Airflow kills a task soon after it has asked it to end: what is not begun is not left behind then.
         if self._cancelled.is_set():
             return "canceled"
@@ -91,7 +98,7 @@ class AnsibleExecutor:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         # The ansible-playbook of this environment, whatever the caller's PATH.
         path = f"{Path(sys.executable).parent}:{passed_on.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
-        return {**passed_on, "PATH": path, "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg")}
+        return {**passed_on, **self._secrets, "PATH": path, "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg")}
 
 
 def _report(status: str, workspace: Path, output: Output, *, seconds: float, limit: int) -> Report:
@@ -108,8 +115,8 @@ def _report(status: str, workspace: Path, output: Output, *, seconds: float, lim
         raise ExecutorError(why_no_report(str(error), output.complaint, workspace)) from error
 
 
-def _drop_our_environment(environment: dict[str, str]) -> None:
+def _drop_our_environment(environment: dict[str, str], needed: Container[str]) -> None:
     """Remove what ansible-runner copied from this process, which holds the passwords of the bus and the databases."""
     for name, value in os.environ.items():
-        if name not in _PASSED_ON and environment.get(name) == value:
+        if name not in _PASSED_ON and name not in needed and environment.get(name) == value:
             del environment[name]
