@@ -32,7 +32,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "network": {"type": "str", "default": "user"},
     "disk": {"type": "path", "default": ""},
     "arch": {"type": "str", "default": "x86_64"},
-    "until": {"type": "float", "default": 0},
+    "lent_until": {"type": "float", "default": 0},
     "hosts_wanted": {"type": "int", "default": 0},
     "memory_mb": {"type": "int", "default": 2048},
     "cpus": {"type": "int", "default": 1},
@@ -107,7 +107,7 @@ class Domains:
 
     def _words(self, name: str, disk: Path, seed: Path) -> list[str]:
         words = ["--name", name, "--metadata", f"title=ci-pipeline lease {self.lease.id}"]
-        words += ["--metadata", f"description=until {int(self._params['until'])}", "--import", "--noautoconsole"]
+        words += ["--metadata", f"description=until {int(self._params['lent_until'])}", "--import", "--noautoconsole"]
         words += ["--virt-type", self._params["virt_type"], "--arch", self._params["arch"]]
         words += ["--memory", str(self._params["memory_mb"]), "--vcpus", str(self._params["cpus"])]
         words += ["--osinfo", "require=off", "--graphics", "none", "--rng", "/dev/urandom"]

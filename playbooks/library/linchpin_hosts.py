@@ -30,7 +30,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "target": {"type": "str", "required": True},
     "user": {"type": "str", "default": "root"},
     "arch": {"type": "str", "default": "x86_64"},
-    "until": {"type": "float", "default": 0},
+    "lent_until": {"type": "float", "default": 0},
     "hosts_wanted": {"type": "int", "default": 0},
     "seconds": {"type": "float", "default": 1200},
 }
@@ -62,7 +62,7 @@ class Workspace:
             shutil.copytree(self._pinfile.parent, scratch, ignore=shutil.ignore_patterns(*_WRITTEN, ".git"))
             scratch.rename(self.path)
         known = {"lease": self.lease.id, "hosts_count": self._params["hosts_wanted"], "arch": self._params["arch"]}
-        known |= {"until": int(self._params["until"]), "public_key": self.lease.public_key()}
+        known |= {"until": int(self._params["lent_until"]), "public_key": self.lease.public_key()}
         (self.path / "lease.json").write_text(json.dumps(known), encoding="ascii")
 
     def call(self, verb: str) -> None:

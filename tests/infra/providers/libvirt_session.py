@@ -25,7 +25,7 @@ def main(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     done = []
     for call in calls:
         if call["state"] == "present":
-            asked = {"provider": "libvirt", "hosts_count": call["hosts_wanted"], "arch": "x86_64", "until": 4e9}
+            asked = {"provider": "libvirt", "hosts_count": call["hosts_wanted"], "arch": "x86_64", "lent_until": 4e9}
             begin_lease.begin({"lease": call["lease"], "folder": call["folder"], **asked})
         done.append(libvirt_hosts.work(call))
     return done

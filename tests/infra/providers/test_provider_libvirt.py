@@ -34,7 +34,7 @@ class Session:
         named = {"XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "HOME": "."}
         self.environment = {name: str(folder / place) for name, place in named.items()} | {"PATH": os.environ["PATH"]}
         self.call = {"lease": "ci-f26-1", "folder": str(folder / "ci-f26-1"), "disk": str(folder / "disk.qcow2")}
-        self.call |= {"uri": URI, "network": "user", "arch": "x86_64", "until": 4e9, "hosts_wanted": 2}
+        self.call |= {"uri": URI, "network": "user", "arch": "x86_64", "lent_until": 4e9, "hosts_wanted": 2}
         self.call |= {"memory_mb": 256, "cpus": 1, "virt_type": "qemu", "seconds": 30.0, "internet": False}
 
     def command(self, *words: str) -> list[str]:

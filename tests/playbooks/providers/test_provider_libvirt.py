@@ -38,7 +38,7 @@ def test_hosts_in_a_network_of_libvirts_have_its_address(tmp_path: Path, monkeyp
     os.truncate(tmp_path / "disk", 1024)
     module("begin_lease").begin(
         {"lease": "ci-1", "folder": str(tmp_path / "ci-1"), "provider": "libvirt", "hosts_count": 1}
-        | {"arch": "x86_64", "until": 4e9}
+        | {"arch": "x86_64", "lent_until": 4e9}
     )
     monkeypatch.setattr(loaded, "output", lambda _command: "")
     hosts = loaded.work(asked(tmp_path))["hosts"]
@@ -54,5 +54,5 @@ def test_hosts_in_a_network_of_libvirts_have_its_address(tmp_path: Path, monkeyp
 def asked(tmp_path: Path) -> dict[str, Any]:
     """Return the module's parameters for one host in libvirt's default network."""
     named = {"lease": "ci-1", "folder": str(tmp_path / "ci-1"), "state": "present", "disk": str(tmp_path / "disk")}
-    there = {"uri": "qemu:///system", "network": "default", "arch": "x86_64", "until": 4e9, "hosts_wanted": 1}
+    there = {"uri": "qemu:///system", "network": "default", "arch": "x86_64", "lent_until": 4e9, "hosts_wanted": 1}
     return {**named, **there, "memory_mb": 512, "cpus": 1, "virt_type": "kvm", "seconds": 5.0, "internet": False}

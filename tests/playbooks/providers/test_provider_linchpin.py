@@ -52,9 +52,9 @@ def section(tmp_path: Path, said: Path) -> dict[str, str]:
 def work(section: dict[str, str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Return a function that has the module do its work for a lease that was begun; keys given override."""
     named = {"lease": "ci-f26-1", "folder": str(tmp_path / "leases" / "ci-f26-1")}
-    asked = {"provider": "linchpin", "hosts_count": 2, "arch": "x86_64", "until": 4e9}
+    asked = {"provider": "linchpin", "hosts_count": 2, "arch": "x86_64", "lent_until": 4e9}
     module("begin_lease").begin(named | asked)
-    common = {**named, **section, "arch": "x86_64", "until": 4e9, "hosts_wanted": 2, "seconds": 30.0}
+    common = {**named, **section, "arch": "x86_64", "lent_until": 4e9, "hosts_wanted": 2, "seconds": 30.0}
 
     def run(state: str, **more: Any) -> dict[str, Any]:
         done: dict[str, Any] = module("linchpin_hosts").work(common | {"state": state} | more)
