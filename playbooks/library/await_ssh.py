@@ -1,0 +1,45 @@
+#!/usr/bin/python
+"""Wait until every host of a lease greets as an SSH server does, at most `seconds` for all of them together."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any, Final
+
+from ansible.module_utils.ci_stage import InfrastructureError, Part, run_module, some
+
+ARGUMENTS: Final[dict[str, Any]] = {
+    "hosts": {"type": "list", "elements": "dict", "required": True},
+    "seconds": {"type": "float", "required": True},
+}
+_POLL_SECONDS: Final = 1.0
+_CONNECT_SECONDS: Final = 5.0
+
+
+def wait(params: dict[str, Any]) -> Part:
+    """Wait for them; see the module's docstring. Raises InfrastructureError that names those that did not answer."""
+    started = time.monotonic()
+    silent = [(host["address"], int(host["port"])) for host in params["hosts"]]
+    while silent := [place for place in silent if not greets(*place)]:
+        if time.monotonic() - started > params["seconds"]:
+            named = some([f"{address} port {port}" for address, port in silent])
+            raise InfrastructureError(
+                f"no SSH server answered in {params['seconds']:.0f} s at {named}: look whether it boots, and whether "
+                "the provider's network lets us in"
+            )
+        time.sleep(_POLL_SECONDS)
+    return {}
+
+
+def greets(address: str, port: int) -> bool:
+    """Say whether an SSH server answers. A forwarded port takes connections before the host does."""
+    try:
+        with socket.create_connection((address, port), timeout=_CONNECT_SECONDS) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    run_module(ARGUMENTS, wait)
