@@ -47,9 +47,10 @@ class Hosts:
     """The hosts of a cluster, or of a lease, while they are made."""
 
     def __init__(self, cluster: Cluster, params: dict[str, Any]) -> None:
-        """Take whose hosts they are, and the module's: hosts_wanted, api_port, internet, cpus, accelerator, arch, uefi, limits.
+        """Take whose hosts they are, and the module's parameters.
 
-        The first host is reached at `api_port`, too, unless that is 0.
+        Those are hosts_wanted, api_port, internet, cpus, accelerator, arch, uefi and limits. The first host is reached
+        at `api_port`, too, unless that is 0.
         """
         self.described: list[dict[str, Any]] = []
         self._cluster, self._params = cluster, params
