@@ -6,7 +6,6 @@ Only programs a stage starts are looked at. Whoever reads a log there, or edits 
 import contextlib
 import os
 import re
-import signal
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -40,7 +39,7 @@ def end_all(settings: Settings) -> list[tuple[str, str]]:
     found = []
     for process, kind, workspace in _at_work(settings):
         run, stage = workspace["run"] or workspace["lease"], workspace["stage"]
-        if _is_over(settings, workspace) and _end(process):
+        if _is_over(settings, workspace) and process_table.end(process):
             outside = "its lease" if workspace["lease"] else "its cluster"
             what, home = (kind, stage) if stage else (_IN_A_CLUSTER.get(kind, kind), outside)
             found.append((run, f"ended process {process.pid}, {what} that outlived {home}"))
@@ -94,20 +93,3 @@ def _has_a_build(settings: Settings, workspace: re.Match[str]) -> bool:
     folder = settings.state / "runs" / workspace["dag"] / workspace["run"] / f"{workspace['stage']}-{workspace['try']}"
     place = PlaceFile.of(folder, workspace["stage"]).read()
     return place is not None and place.workspace == str(folder)
-
-
-def _end(process: psutil.Process) -> bool:
-    """Kill a process, its descendants, and its process group when it leads one. Tell whether it was there."""
-    try:
-        family = [process, *process.children(recursive=True)]
-        leads = os.getpgid(process.pid) == process.pid
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return False
-    # The group first: with its leader gone, its number could be another's.
-    if leads and process.is_running():
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    for one in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-    return True

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ci_pipeline.errors import ExecutorError, StageEnded
@@ -108,9 +109,20 @@ def test_the_output_is_in_the_log_of_the_task(
     assert "\x1b" not in caplog.text
 
 
+def has_ended(pid: int) -> bool:
+    """Tell whether a process ends, soon if it has not."""
+    try:
+        psutil.Process(pid).wait(timeout=10)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
 def test_cancelling_ends_the_playbook_and_what_it_started(playbooks: Path, workspace: Path) -> None:
     """Within seconds, not at the end of the stage's limit."""
-    write(playbooks, command("touch {{ workspace }}/started; sleep 300"))
+    write(playbooks, command("cd {{ workspace }}; echo $$ >pid; mv pid started; exec sleep 300"))
     executor = AnsibleExecutor(playbooks=playbooks)
     started = workspace / "started"
 
@@ -127,6 +139,7 @@ def test_cancelling_ends_the_playbook_and_what_it_started(playbooks: Path, works
     canceller.join()
 
     assert time.monotonic() - begun < 60
+    assert has_ended(int(started.read_text()))
 
 
 def test_a_stage_that_is_cancelled_before_it_begins_runs_nothing(playbooks: Path, workspace: Path) -> None:

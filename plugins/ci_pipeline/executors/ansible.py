@@ -1,5 +1,6 @@
 """Carries a stage out with ansible-runner: `playbooks/<stage>.yml` on the inventory's builders."""
 
+import contextlib
 import json
 import os
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import ansible_runner
+import psutil
 
+from ci_pipeline import process_table
 from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.base import Request
 from ci_pipeline.executors.output import Output, why_no_report
@@ -29,6 +32,7 @@ from ci_pipeline.executors.report import (
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK")
 # Past the stage's own limit the playbook gets this long to report before it is ended from outside.
 _GRACE_SECONDS: Final = 30
+_ENDED_FROM_OUTSIDE: Final = ("canceled", "timeout")
 
 
 class AnsibleExecutor:
@@ -85,6 +89,8 @@ class AnsibleExecutor:
             return "canceled"
         runner.run()
         progress.look()
+        if runner.status in _ENDED_FROM_OUTSIDE:
+            _end_workers(f"@{request_file}")
         return str(runner.status)
 
     def cancel(self) -> None:
@@ -101,6 +107,14 @@ class AnsibleExecutor:
         # The ansible-playbook of this environment, whatever the caller's PATH.
         path = f"{Path(sys.executable).parent}:{passed_on.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         return {**passed_on, **self._secrets, "PATH": path, "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg")}
+
+
+def _end_workers(told: str) -> None:
+    """End what is left of a playbook that was ended: Ansible's workers lead sessions of their own."""
+    for process in process_table.everyone():
+        with contextlib.suppress(psutil.Error):
+            if told in process.cmdline():
+                process_table.end(process)
 
 
 def _report(status: str, workspace: Path, output: Output, *, seconds: float, limit: int) -> Report:
