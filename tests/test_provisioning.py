@@ -20,6 +20,7 @@ from ci_pipeline.journal import Journal
 from ci_pipeline.provisioning import Lender, environment_of
 from ci_pipeline.stages import INTEGRATION_TESTS
 from ci_pipeline.store import host_leases, runs
+from ci_pipeline.store.host_leases import Wanted
 from ci_pipeline.store.host_tables import HostLease
 from tests.lending import KEY, project
 from tests.makers import new_run
@@ -154,6 +155,15 @@ def test_playbooks_of_a_provider_have_its_secrets_and_no_others(use_provider: Us
     assert environment_of(configured, "openstack", environment) == {"OS_CLOUD": "o"}
     assert environment_of(configured, "duffy", environment) == {"CI_PIPELINE_PROVISION__DUFFY__KEY": KEY}
     assert environment_of(configured, "qemu", environment) == {}
+
+
+def test_hosts_are_of_the_architecture_of_the_branch(run: Run, current: Settings, tmp_path: Path) -> None:
+    """Not of the others'."""
+    branch = current.branches[run.branch].model_copy(update={"arch": "aarch64"})
+    lease = store.transact(partial(host_leases.begin, run=run, stage=STAGE, try_number=1, wanted=Wanted("duffy", 1, 1)))
+    lender = Lender(current.model_copy(update={"branches": {run.branch: branch}}))
+
+    assert lender._request(provisioning.PROVISION, lease, run, tmp_path)["provision_arch"] == "aarch64"
 
 
 def test_two_runs_have_two_leases(current: Settings) -> None:

@@ -111,7 +111,7 @@ class Lender:
         workspace = self._workspace(playbook, lease, run)
         workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.let_go()  # hosts may be waited for
-        return executor.run(self._request(playbook, lease, workspace), workspace=workspace)
+        return executor.run(self._request(playbook, lease, run, workspace), workspace=workspace)
 
     def _workspace(self, playbook: str, lease: HostLease, run: Run) -> Path:
         """Return where a playbook works: with the try that hosts are lent for, or beside it when they are returned.
@@ -122,7 +122,7 @@ class Lender:
             return requests.workspace_of(self._settings, run, lease.stage, lease.try_number) / playbook
         return folder_of(self._settings, f".{TEARDOWN}") / lease.name
 
-    def _request(self, playbook: str, lease: HostLease, workspace: Path) -> Request:
+    def _request(self, playbook: str, lease: HostLease, run: Run, workspace: Path) -> Request:
         folder = folder_of(self._settings, lease.name)
         limits = self._settings.stage_limits(lease.stage).model_dump()
         seconds = int(self._settings.provision.patience_seconds) + _ASIDE_SECONDS
@@ -132,7 +132,7 @@ class Lender:
             "limits": limits | {"seconds": seconds},
             "provision_lease": lease.name,
             "provision_hosts_count": lease.hosts_count,
-            "provision_arch": self._settings.arch,
+            "provision_arch": self._settings.arch_of(run.branch),
             "provision_dir": str(folder),
             "provision_key": str(folder / "key"),
             "provision_until": lease.until.timestamp(),
