@@ -41,6 +41,7 @@ def main() -> None:
     """Measure what is asked for, and leave nothing running."""
     options = _options()
     state = Path(tempfile.mkdtemp(prefix="ci-pipeline-bench-"))
+    state.chmod(0o711)  # sandboxes and PostgreSQL's account reach their own folders below it
     try:
         _forget_pipelines(state)
         # Only now: Airflow reads its environment when it is imported.

@@ -11,7 +11,7 @@ from typing import Final
 import pika
 
 TOPIC: Final = "org.fedoraproject.prod.git.receive"
-_RECORDED: Final = Path(__file__).parents[1] / "data" / "messages" / f"{TOPIC}.json"
+RECORDED: Final = Path(__file__).parents[1] / "data" / "messages" / f"{TOPIC}.json"
 _PERSISTENT: Final = 2
 WATCHED: Final = [f"watched-{number}" for number in range(395)]
 
@@ -32,7 +32,7 @@ class Storm:
 
     def bodies(self) -> Iterator[bytes]:
         """Yield the messages; those of watched packages stand at even distances."""
-        recorded = json.loads(_RECORDED.read_text(encoding="utf-8"))
+        recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
         for number in range(self.messages):
             message = copy.deepcopy(recorded)
             message["msg"]["commit"] |= self._commit(number)
