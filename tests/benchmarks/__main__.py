@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--idle-seconds", type=int, default=60, help="for which the idle stack is watched (60)")
     parser.add_argument("--runs", type=int, default=100_000, help="in the database of the pages (100000)")
     parser.add_argument("--json", type=Path, help="where to write; default: .ci-pipeline/bench/TIME.json")
+    parser.add_argument("--keep", action="store_true", help="keep the folder of servers, logs and workspaces")
     chosen = parser.parse_args()
     if unknown := sorted(set(chosen.names) - set(NAMES)):
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
@@ -37,8 +39,8 @@ def _forget_pipelines(state: Path) -> None:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 
-def main() -> None:
-    """Measure what is asked for, and leave nothing running."""
+def main() -> int:
+    """Measure what is asked for, and leave nothing running; return how many benchmarks failed."""
     options = _options()
     state = Path(tempfile.mkdtemp(prefix="ci-pipeline-bench-"))
     state.chmod(0o711)  # sandboxes and PostgreSQL's account reach their own folders below it
@@ -47,9 +49,10 @@ def main() -> None:
         # Only now: Airflow reads its environment when it is imported.
         from tests.benchmarks.program import run  # noqa: PLC0415
 
-        run(options, state)
+        return run(options, state)
     finally:
-        shutil.rmtree(state, ignore_errors=True)
+        if not options.keep:
+            shutil.rmtree(state, ignore_errors=True)
 
 
-main()
+sys.exit(main())

@@ -86,6 +86,7 @@ def _ansible_playbook(stage: str, request: Path, log: Path) -> None:
             [program, f"{stage}.yml", "--extra-vars", f"@{request}"],
             cwd=PLAYBOOKS,
             env={**os.environ, "PATH": path},
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             check=False,
