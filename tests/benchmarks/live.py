@@ -94,7 +94,8 @@ def live(state: Path) -> Iterator[Live]:
     chosen = {settings.STATE_VARIABLE: str(state), settings.CONFIG_VARIABLE: str(state / "pipeline.toml")}
     with environment(chosen):
         try:
-            bring_up(extra_env={"CI_PIPELINE_DIST_GIT__URL": distgit.url})
+            # What is committed for a yardstick is nothing that was missed.
+            bring_up(extra_env={"CI_PIPELINE_DIST_GIT__URL": distgit.url, "CI_PIPELINE_DIST_GIT__CATCH_UP": "false"})
             current = settings.load()
             with contextlib.closing(Bus(current.bus.url.get_secret_value())) as bus:
                 yield Live(current, distgit, bus)

@@ -42,7 +42,8 @@ class Taken:
 
     def write(self, book: Book, when: str) -> None:
         """Write the figures into a book."""
-        for name, seconds in {**self.cpu, "the whole stack": sum(self.cpu.values())}.items():
+        whole = {"the whole stack": sum(self.cpu.values())} if self.cpu else {}
+        for name, seconds in {**self.cpu, **whole}.items():
             book.figures.append(Figure(f"{when}: CPU of {name}", 100 * seconds / self.seconds, "% of a core"))
         for name, megabytes in self.memory.items():
             book.figures.append(Figure(f"{when}: most memory of {name}", megabytes, "MB (PSS)"))
