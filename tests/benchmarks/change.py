@@ -1,8 +1,9 @@
 """One change through the whole pipeline, warm, beside its playbooks run by a script; and what it leaves."""
 
+import itertools
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from sqlalchemy import select, text
 from ci_pipeline import store
 from ci_pipeline.stack.postgres import AIRFLOW_DATABASE, PIPELINE_DATABASE
 from ci_pipeline.store.tables import Run
+from tests.benchmarks.bare_tools import BareTools
 from tests.benchmarks.live import BRANCHES, Live, Pushed
 from tests.benchmarks.measuring import Book, Figure, Row, alternately
 from tests.benchmarks.playbooks import Playbooks
@@ -33,15 +35,20 @@ def warm_up(book: Book, stack: Live) -> Pushed:
 
 def measure(book: Book, stack: Live, first: Pushed, folder: Path, *, rounds: int) -> None:
     """Take changes through the pipeline, and through the playbooks alone, alternately."""
-    script = Playbooks.like(_folder_of(stack, first), folder)
+    script = Playbooks.like(_folder_of(stack, first), folder / "playbooks")
+    origin = f"{stack.distgit.url}/rpms/{_REPO}.git"
+    tools = BareTools(stack.settings.state / "cache" / "base", folder / "tools", origin, _REPO)
     before = _stored(stack)
     with watching(stack.settings) as taken:
-        versions = iter(range(2 * rounds))
-        measures = [partial(_through_pipeline, stack, versions), partial(_through_script, stack, script, versions)]
-        ours, theirs = alternately(rounds, *measures)
+        versions = itertools.count()
+        by_hand = [
+            partial(_through, stack, versions, script.carry_out),
+            partial(_through, stack, versions, tools.carry_out),
+        ]
+        ours, playbooks, calls = alternately(rounds, partial(_through_pipeline, stack, versions), *by_hand)
     name = "one change, from its push to its complete"
-    book.rows.append(Row(name, "its playbooks, run one after another by a script", "s", ours, theirs))
-    book.rows.append(Row(name, "what these playbooks spent in the tools themselves", "s", ours, script.tool_seconds))
+    book.rows.append(Row(name, "its playbooks, run one after another by a script", "s", ours, playbooks))
+    book.rows.append(Row(name, "the calls of the tools alone, without sandboxes", "s", ours, calls))
     for what, stored in _stored(stack).items():
         book.figures.append(Figure(f"a run leaves: {what}", (stored - before[what]) / rounds, "kB"))
     taken.cpu = {}  # half of the time the script was at work
@@ -52,11 +59,11 @@ def _through_pipeline(stack: Live, versions: Iterator[int]) -> float:
     return stack.seconds_of(stack.push(_REPO, f"1.{next(versions)}"))
 
 
-def _through_script(stack: Live, script: Playbooks, versions: Iterator[int]) -> float:
+def _through(stack: Live, versions: Iterator[int], carry_out: Callable[[str, str], None]) -> float:
     number = next(versions)
     rev = stack.distgit.commit(_REPO, package(_REPO, f"1.{number}"))
     began = time.monotonic()
-    script.carry_out(f"script-{number}", rev)
+    carry_out(f"by-hand-{number}", rev)
     return time.monotonic() - began
 
 
