@@ -60,5 +60,5 @@ audit: setup ## ask osv.dev for known vulnerabilities of everything uv.lock pins
 	@UV_SYSTEM_CERTS="$${UV_SYSTEM_CERTS:-true}" .tools/bin/uv audit --frozen --preview-features audit-command || \
 	{ echo "something was found, or nothing could be asked: see above" >&2; exit 1; }
 
-bench: ## benchmarks
-	@echo "none yet"
+bench: setup ## measure the pipeline beside its yardsticks (BENCH="intake scale --messages 5000"; BENCH=--help)
+	@$(BIN)/python -m tests.benchmarks $(BENCH)

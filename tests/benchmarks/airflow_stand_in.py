@@ -1,0 +1,37 @@
+"""What answers for Airflow's API where runs are only to be fired: it starts nothing, and says yes."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class _Yes(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Hand out a token; take every run."""
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b'{"access_token": "token"}' if self.path == "/auth/token" else b"{}"
+        self.send_response(201 if self.path == "/auth/token" else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def airflow_stand_in() -> Iterator[str]:
+    """Serve on a free loopback port; yield the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Yes)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()
