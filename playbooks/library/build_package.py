@@ -107,13 +107,15 @@ class Build:
         """Make the SRPM in the sandbox, have mock build it, and Koji, too, if that is wanted; return the packages."""
         mock = Mock(self.params)
         mock.check()
-        srpm = self.build(spec, "-bs")[0]
+        written = self.build(spec, "-bs")
+        if not written:
+            raise PackageError("rpmbuild wrote no source package")
         scratch = ScratchBuild(self.params["koji"], self.workspace) if self.params["koji"] else None
         try:
             if scratch:
                 scratch.check()
-                scratch.submit(srpm)
-            files = mock.rebuild(srpm, self._until - time.monotonic())
+                scratch.submit(written[0])
+            files = mock.rebuild(written[0], self._until - time.monotonic())
             if scratch:
                 scratch.judge(self._until - time.monotonic())
         finally:
@@ -142,10 +144,7 @@ class Build:
             raise PackageError(f"the build was stopped after {self.limits['seconds']} seconds")
         if ran.returncode != 0:
             raise PackageError(failure(ran.stdout))
-        files = collect(self.topdir)
-        if not files:
-            raise PackageError("rpmbuild wrote no package")
-        return files
+        return collect(self.topdir)
 
     def _sandbox(self) -> Sandbox:
         epoch = int(dt.datetime.fromisoformat(self.params["commit_time"]).timestamp())

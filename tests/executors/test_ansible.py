@@ -72,6 +72,16 @@ def test_a_report_of_an_earlier_try_is_not_read(playbooks: Path, workspace: Path
         AnsibleExecutor(playbooks=playbooks).run(request(workspace), workspace=workspace)
 
 
+def test_neither_output_nor_environment_is_kept_in_files(playbooks: Path, workspace: Path) -> None:
+    """A copy of the output would end the playbook on a full disk; the environment may hold a provider's key."""
+    write(playbooks, command("""echo '{"status": "SUCCESS"}' >{{ workspace }}/result.json"""))
+    AnsibleExecutor(playbooks=playbooks, secrets={"KEY": "s3cret"}).run(request(workspace), workspace=workspace)
+    left = [path for path in (workspace / "ansible").rglob("*") if path.is_file()]
+
+    assert not [path for path in left if path.name == "stdout"]
+    assert not [path for path in left if "s3cret" in path.read_text(errors="replace")]
+
+
 def test_the_report_of_a_failing_playbook_is_what_counts(playbooks: Path, workspace: Path) -> None:
     """A role says what failed, then fails."""
     report = '{"status": "FAILURE", "reason": "no spec", "fault": "package"}'

@@ -32,6 +32,9 @@ from ci_pipeline.executors.report import (
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK")
 # Past the stage's own limit the playbook gets this long to report before it is ended from outside.
 _GRACE_SECONDS: Final = 30
+# How often ansible-runner asks whether to end, in seconds. No copy of the output in a file: on a full disk it would
+# stop in the middle of the playbook.
+_RUNNER: Final = {"suppress_output_file": True, "pexpect_timeout": 1}
 _ENDED_FROM_OUTSIDE: Final = ("canceled", "timeout")
 
 
@@ -65,7 +68,9 @@ class AnsibleExecutor:
         for name in (REPORT_NAME, PROGRESS_NAME):
             (workspace / name).unlink(missing_ok=True)
         private, progress = workspace / "ansible", Progress(workspace)
-        private.mkdir(parents=True, exist_ok=True)
+        (private / "env").mkdir(parents=True, exist_ok=True)
+        # It reads them from there alone where it writes no files of the environment itself.
+        (private / "env" / "settings").write_text(json.dumps(_RUNNER))
         request_file = workspace / "request.json"
         request_file.write_text(json.dumps(request, indent=2))
         runner = ansible_runner.interface.init_runner(
@@ -74,8 +79,7 @@ class AnsibleExecutor:
             inventory=str(self._inventory),
             cmdline=f"--extra-vars @{request_file}",
             envvars=self._environment() | {"ANSIBLE_LOCAL_TEMP": str(private / "tmp")},
-            # No copy of the output in a file: on a full disk ansible-runner would stop in the middle of the playbook.
-            settings={"suppress_output_file": True, "pexpect_timeout": 1},
+            # Our environment stays out of its folder.
             suppress_env_files=True,
             timeout=request["limits"]["seconds"] + _GRACE_SECONDS,
             event_handler=output,
