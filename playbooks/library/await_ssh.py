@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import Any, Final
 
 from ansible.module_utils.ci_stage import InfrastructureError, Part, run_module, some
+from ansible.module_utils.ci_vm import speaks_ssh
 
 ARGUMENTS: Final[dict[str, Any]] = {
     "hosts": {"type": "list", "elements": "dict", "required": True},
@@ -21,7 +21,7 @@ def wait(params: dict[str, Any]) -> Part:
     """Wait for them; see the module's docstring. Raises InfrastructureError that names those that did not answer."""
     started = time.monotonic()
     silent = [(host["address"], int(host["port"])) for host in params["hosts"]]
-    while silent := [place for place in silent if not greets(*place)]:
+    while silent := [place for place in silent if not speaks_ssh(place[1], place[0], _CONNECT_SECONDS)]:
         if time.monotonic() - started > params["seconds"]:
             named = some([f"{address} port {port}" for address, port in silent])
             raise InfrastructureError(
@@ -30,15 +30,6 @@ def wait(params: dict[str, Any]) -> Part:
             )
         time.sleep(_POLL_SECONDS)
     return {}
-
-
-def greets(address: str, port: int) -> bool:
-    """Say whether an SSH server answers. A forwarded port takes connections before the host does."""
-    try:
-        with socket.create_connection((address, port), timeout=_CONNECT_SECONDS) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

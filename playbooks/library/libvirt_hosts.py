@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from ansible.module_utils.ci_lease import Lease
 from ansible.module_utils.ci_seed import LABEL, write_seed
 from ansible.module_utils.ci_stage import InfrastructureError, Part, clean, run_module
 from ansible.module_utils.ci_tools import how_it_ended, output, run
-from ansible.module_utils.ci_vm import ADDRESS, MAC
+from ansible.module_utils.ci_vm import ADDRESS, MAC, free_port
 
 ARGUMENTS: Final[dict[str, Any]] = {
     "lease": {"type": "str", "required": True},
@@ -118,11 +117,8 @@ class Domains:
     def _network(self) -> list[str]:
         if self._params["network"] != USER_NETWORK:
             return ["--network", f"network={self._params['network']},model=virtio"]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         restrict = "off" if self._params["internet"] else "on"
-        forward = f"user,id=lease,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-{ADDRESS}:22"
+        forward = f"user,id=lease,restrict={restrict},hostfwd=tcp:127.0.0.1:{free_port()}-{ADDRESS}:22"
         card = f"virtio-net-pci,netdev=lease,romfile=,mac={MAC},addr=0x10"
         return ["--network", "none", f"--qemu-commandline=-netdev {forward} -device {card}"]
 

@@ -124,7 +124,7 @@ class Vm:
     def _start(self, launch: Callable[[list[str], BinaryIO], subprocess.Popen[bytes]]) -> None:
         program = self._program()
         for _ in range(_TRIES):
-            self.ports = {inside: _free_port() for inside in self.forward}
+            self.ports = {inside: free_port() for inside in self.forward}
             with (self.folder / "qemu.log").open("wb") as log:
                 self.process = launch([program, *self._arguments()], log)
             self._started = time.monotonic()
@@ -196,17 +196,17 @@ def drive(path: Path, kind: str, *, snapshot: bool = False) -> list[str]:
     return ["-drive", options, "-device", "virtio-blk-pci,drive=root"]
 
 
-def speaks_ssh(port: int) -> bool:
+def speaks_ssh(port: int, address: str = "127.0.0.1", seconds: float = 1) -> bool:
     """Say whether an SSH server answers. QEMU takes connections before the guest does, so only its greeting counts."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.settimeout(1)
+        with socket.create_connection((address, port), timeout=seconds) as connection:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a loopback port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
