@@ -15,6 +15,7 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.ledger import Received
 from ci_pipeline.store.tables import Inbound, Outbox
+from tests.buses import publish_by
 from tests.makers import REV, pushed, received
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -170,12 +171,12 @@ def test_a_parked_message_goes_out_with_the_next_publishing(current: Settings) -
     """Not before, and without another look at the broker's permissions."""
     message = park(current)
     heard: list[str] = []
-    outbox.publish_pending(lambda one: heard.append(one.event))
+    publish_by(lambda one: heard.append(one.event))
 
     assert heard == []
 
     told = dead_letters.replay(current, str(message.id))
-    outbox.publish_pending(lambda one: heard.append(one.event))
+    publish_by(lambda one: heard.append(one.event))
 
     assert told == f"message {message.id} goes out on {message.topic} with the next publishing"
     assert heard == ["package.queued"]

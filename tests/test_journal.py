@@ -366,7 +366,7 @@ def test_decisions_are_announced_by_the_trigger(current: Settings) -> None:
     with store.session() as session:
         journal = Journal(session, current)
         for row in ledger.record(session, messages, current):
-            journal.announce_decision(row, trigger_run_id="listening")
+            journal.announce_decisions([row], trigger_run_id="listening")
     with store.session() as session:
         rows = outbox.messages(session)
 

@@ -4,7 +4,8 @@ One happening (a stage was queued, begins, ended, was skipped; a run ended) is t
 of it: each contract of the bus has its own message of it.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -16,9 +17,11 @@ from ci_pipeline.gating import announcing
 from ci_pipeline.happening import Happening
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import COMPLETE, STEPS, Stage
+from ci_pipeline.stages import COMPLETE, IGNORE, QUEUED, STEPS, Stage
 from ci_pipeline.store import deliveries, outbox, runs
 from ci_pipeline.store.tables import Inbound, Run, StageResult
+
+_DECIDED: Final = {"ignored": IGNORE, "queued": QUEUED}
 
 
 class Announcer:
@@ -29,25 +32,18 @@ class Announcer:
         self._session = session
         self._settings = settings
 
-    def decision(self, row: Inbound, *, ci_name: str, trigger_run_id: str) -> None:
-        """Say what was decided about a change that arrived: `package.ignore` or `package.queued`.
+    def decisions(self, rows: Iterable[Inbound], *, ci_name: str, trigger_run_id: str) -> None:
+        """Say what was decided about changes that arrived: `package.ignore` or `package.queued`.
 
         A duplicate or a dead letter is not announced: the first is announced already, the second names no change.
         """
-        event = {"ignored": "package.ignore", "queued": "package.queued"}.get(row.state)
-        if event is None or row.repo is None:
-            return
-        change = Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
-        facts = RunFacts(
-            ci_name=ci_name,
-            change=change,
-            ref=self._settings.ref_of(change.branch),
-            build_id=row.id,
-            build_url=addresses.run_in_airflow(self._settings, ci_name, trigger_run_id),
-            topic_prefix=self._settings.bus.topic_prefix,
-            status=Status.SUCCESS,
-        )
-        self._say(facts, event, key=f"inbound {row.id}: {event}", run=row.run, inbound=row.id)
+        told = [(row, _DECIDED[row.state]) for row in rows if row.state in _DECIDED and row.repo is not None]
+        build_url = addresses.run_in_airflow(self._settings, ci_name, trigger_run_id)
+        sayings = [
+            self._saying(self._facts_of(row, ci_name, build_url), event, f"inbound {row.id}: {event}", row.run, row.id)
+            for row, event in told
+        ]
+        outbox.add_all(self._session, sayings)
 
     def is_open(self, run: Run, stage: Stage) -> bool:
         """Tell whether the world thinks a stage is running."""
@@ -85,7 +81,7 @@ class Announcer:
         self, run: Run, event: str, status: Status, stage: Stage | None = None, result: StageResult | None = None
     ) -> None:
         happening = Happening(run, event, status, stage, result, self._count(run, event) + 1)
-        self._say(self._facts(run, status), event, key=happening.key, run=run.id)
+        outbox.add(self._session, self._saying(self._facts(run, status), event, happening.key, run.id))
         self._spread(happening)
 
     def _spread(self, happening: Happening) -> None:
@@ -109,18 +105,25 @@ class Announcer:
             at=happening.at,
         )
 
-    def _say(self, facts: RunFacts, event: str, *, key: str, run: int | None, inbound: int | None = None) -> None:
+    def _saying(
+        self, facts: RunFacts, event: str, key: str, run: int | None, inbound: int | None = None
+    ) -> outbox.Saying:
         body = events.body(event, facts)
         schemas.check(event, facts.topic_prefix, body)
-        outbox.add(
-            self._session,
-            key=key,
-            event=event,
-            topic=body["topic"],
-            body=body,
-            run=run,
-            inbound=inbound,
-            withheld=not self._settings.contracts.ci_pipeline,
+        withheld = not self._settings.contracts.ci_pipeline
+        topic = body["topic"]
+        return outbox.Saying(key=key, event=event, topic=topic, body=body, run=run, inbound=inbound, withheld=withheld)
+
+    def _facts_of(self, row: Inbound, ci_name: str, build_url: str) -> RunFacts:
+        change = Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
+        return RunFacts(
+            ci_name=ci_name,
+            change=change,
+            ref=self._settings.ref_of(change.branch),
+            build_id=row.id,
+            build_url=build_url,
+            topic_prefix=self._settings.bus.topic_prefix,
+            status=Status.SUCCESS,
         )
 
     def _facts(self, run: Run, status: Status) -> RunFacts:

@@ -34,16 +34,15 @@ def say(session: Session, settings: Settings, happening: Happening) -> None:
     facts = _facts(session, settings, happening, happening.stage)
     phase, _ = fedora_ci_bodies.spoken(facts.moment, facts.status, facts.fault)
     body, problem = _body(facts)
-    row = outbox.add(
-        session,
+    saying = outbox.Saying(
         key=f"{outbox.FEDORA_CI}, {happening.key}",
         event=f"{ARTIFACT}.test.{phase}",
         topic=fedora_ci.topic_of(phase, settings.bus.topic_prefix),
         body=body,
         run=happening.run.id,
-        inbound=None,
         contract=outbox.FEDORA_CI,
     )
+    row = outbox.add(session, saying)
     if row is not None and problem:
         row.parked_at, row.error = datetime.now(UTC), problem
 

@@ -35,17 +35,21 @@ class Intake:
     def take_up(self, session: Session, messages: Iterable[Received]) -> list[Inbound]:
         """Write messages and what is to be said of them into an open transaction; return their rows."""
         rows = ledger.record(session, messages, self._settings)
+        self.announce(session, *(row for row in rows if row.run is None))
+        # One after the other: the second of two pushes of a package ends the first one's run, which has to be queued.
         for row in rows:
-            self.announce(session, row)
+            if row.run is not None:
+                self.announce(session, row)
         return rows
 
-    def announce(self, session: Session, row: Inbound) -> None:
-        """Write down what is to be said of a decision, and end the runs whose place the change takes."""
+    def announce(self, session: Session, *rows: Inbound) -> None:
+        """Write down what is to be said of decisions, and end the runs whose place the changes take."""
         journal = Journal(session, self._settings)
-        for run in ledger.superseded_by(session, row) if row.state == "queued" else ():
-            journal.end_before_start(run, ledger.why_superseded(row))
-        journal.announce_decision(row, trigger_run_id=self._trigger_run_id)
-        log.info("message %d: %s: %s %s", row.id, _about(row), row.state, row.reason)
+        for row in rows:
+            for run in ledger.superseded_by(session, row) if row.state == "queued" else ():
+                journal.end_before_start(run, ledger.why_superseded(row))
+            log.info("message %d: %s: %s %s", row.id, _about(row), row.state, row.reason)
+        journal.announce_decisions(rows, trigger_run_id=self._trigger_run_id)
 
     def catch_up(self) -> None:
         """Publish what is pending and fire what is queued. What fails now is done the next time."""

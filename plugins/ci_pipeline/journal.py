@@ -4,6 +4,7 @@ Every function may be called again for the same happening (a callback repeats wh
 followed by a reconciliation): the second call changes nothing.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
@@ -51,9 +52,9 @@ class Journal:
         self._settings = settings
         self._announcer = Announcer(session, settings)
 
-    def announce_decision(self, row: Inbound, *, trigger_run_id: str) -> None:
-        """Say what was decided about a change that arrived."""
-        self._announcer.decision(row, ci_name=TRIGGER_NAME, trigger_run_id=trigger_run_id)
+    def announce_decisions(self, rows: Iterable[Inbound], *, trigger_run_id: str) -> None:
+        """Say what was decided about changes that arrived."""
+        self._announcer.decisions(rows, ci_name=TRIGGER_NAME, trigger_run_id=trigger_run_id)
 
     def begin_stage(self, run: Run, stage: Stage, try_number: int) -> StageResult:
         """Write down that a try of a stage has begun, and say `running` unless it is being said already.

@@ -1,7 +1,7 @@
 """Puts what the outbox holds on the bus."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Final
 
@@ -9,7 +9,7 @@ from fedora_messaging.message import Message
 
 from ci_pipeline.bus import fedora_ci, gating_schemas, schemas
 from ci_pipeline.bus.publisher import Publisher
-from ci_pipeline.errors import DatabaseUnreachable, PublishError, SettingsError
+from ci_pipeline.errors import CiPipelineError, DatabaseUnreachable, MessageError, PublishError, SettingsError
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
@@ -37,10 +37,14 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
     bus = settings.bus
     with Publisher(bus.url.get_secret_value(), bus.exchange, bus.publish_timeout, files=bus.files) as publisher:
 
-        def hand_over(row: Outbox) -> None:
-            message = _message(row)
-            publisher.publish(message)
-            log.info("published %s", message.summary)
+        def hand_over(batch: Sequence[Outbox]) -> Sequence[CiPipelineError | None]:
+            made = [_message(row) for row in batch]
+            messages = [one for one in made if isinstance(one, Message)]
+            answers = publisher.publish_all(messages)
+            for message, answer in zip(messages, answers, strict=True):
+                log.info("%s %s", "published" if answer is None else "not published:", message.summary)
+            coming = iter(answers)
+            return [one if isinstance(one, MessageError) else next(coming) for one in made]
 
         return outbox.publish_pending(hand_over, runs=runs)
 
@@ -56,11 +60,15 @@ def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -
         log.warning("messages stay in the outbox: %s", error)
 
 
-def _message(row: Outbox) -> Message:
+def _message(row: Outbox) -> Message | MessageError:
+    """Return a row as it goes on the bus, or why it cannot be a message."""
     kind = row.run.kind if row.run else ""
     prefix, name = _named(row)
     make: Callable[..., Message] = _SCHEMAS[row.contract].make
-    return make(name, prefix, row.body, outbox_id=str(row.id), kind=kind)
+    try:
+        return make(name, prefix, row.body, outbox_id=str(row.id), kind=kind)
+    except MessageError as error:
+        return error
 
 
 def _named(row: Outbox) -> tuple[str, str]:

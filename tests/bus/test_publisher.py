@@ -150,6 +150,47 @@ def test_messages_arrive_in_the_order_they_were_published(broker: Broker, listen
     assert [json.loads(raw)["build_id"] for _, _, raw in arrived()] == [str(number) for number in range(50)]
 
 
+def test_of_messages_sent_at_once_only_the_refused_ones_are_refused(broker: Broker, listen: Any) -> None:
+    """Over the first the broker closes the channel, and with it loses what was sent behind it."""
+    arrived = listen("allowed.#")
+    allowed = [message.Message(topic=f"allowed.{number}", body={}) for number in range(6)]
+    sent = [*allowed[:2], _complete(), *allowed[2:4], _complete(), *allowed[4:]]
+
+    with Publisher(broker.url_of(LIMITED), EXCHANGE) as publisher:
+        answers = publisher.publish_all(sent)
+
+    assert [type(answer) for answer in answers] == [
+        MessageRejected if one.topic.endswith("complete") else type(None) for one in sent
+    ]
+    assert {method.routing_key for method, _, _ in arrived()} == {one.topic for one in allowed}
+
+
+def test_a_body_that_breaks_its_schema_holds_nothing_up(broker: Broker, listen: Any) -> None:
+    """It never leaves; the others do."""
+    arrived = listen("org.centos.prod.ci.pipeline.complete")
+    broken = schemas.CompleteV1(body={**RECORDED["complete"], "rev": "short"}, topic=RECORDED["complete"]["topic"])
+
+    with Publisher(broker.url, EXCHANGE) as publisher:
+        answers = publisher.publish_all([_complete(build_id="1"), broken, _complete(build_id="2")])
+
+    assert [type(answer) for answer in answers] == [type(None), MessageRejected, type(None)]
+    assert sorted(json.loads(raw)["build_id"] for _, _, raw in arrived()) == ["1", "2"]
+
+
+def test_a_broker_that_is_away_is_asked_once_for_all_messages(broker: Broker) -> None:
+    """Not for each of them: a batch must not wait a timeout per message."""
+    with Publisher(broker.url, EXCHANGE, timeout=1) as publisher:
+        publisher.publish(_complete())
+        broker.pause()
+        started = time.monotonic()
+        answers = publisher.publish_all([_complete(build_id=str(number)) for number in range(50)])
+        waited = time.monotonic() - started
+        broker.resume()
+
+    assert [type(answer) for answer in answers] == [BusUnreachable] * 50
+    assert waited < 8
+
+
 def test_a_kept_publisher_outlives_the_broker(broker: Broker) -> None:
     """Down: said quickly. Up again: the next message goes out, without a new publisher."""
     with Publisher(broker.url, EXCHANGE, timeout=5) as publisher:

@@ -9,8 +9,8 @@ from sqlalchemy import delete
 from ci_pipeline import settings, store
 from ci_pipeline.intake import Intake
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Run
+from tests.buses import publish_by
 from tests.cli.conftest import Cli
 from tests.distgit import DistGit
 from tests.makers import pushed, received
@@ -26,7 +26,7 @@ def take_up(current: Settings, raw: bytes) -> None:
 def test_an_audit_that_finds_something_ends_with_1(cli: Cli, current: Settings) -> None:
     """People see a table, programs the same rows."""
     Intake(current, trigger_run_id="x").record([pushed()])
-    outbox.publish_pending(lambda _: None)
+    publish_by()
     with store.session() as session:
         session.execute(delete(Run))
     told, data = cli("audit"), cli("audit", "--json")

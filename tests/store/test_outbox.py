@@ -8,6 +8,7 @@ from ci_pipeline import store
 from ci_pipeline.errors import BusUnreachable, MessageRejected
 from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
+from tests.buses import publish_by
 from tests.makers import new_run
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -17,7 +18,7 @@ def say(*words: str, run: int | None = None) -> None:
     """Store messages."""
     with store.session() as session:
         for word in words:
-            outbox.add(session, key=word, event=word, topic=word, body={"word": word}, run=run, inbound=None)
+            outbox.add(session, outbox.Saying(key=word, event=word, topic=word, body={"word": word}, run=run))
 
 
 def stored() -> list[Outbox]:
@@ -38,8 +39,8 @@ def test_pending_messages_go_out_in_order_and_once() -> None:
     """Publishing again finds nothing to do."""
     say("a", "b", "c")
     heard: list[str] = []
-    first = outbox.publish_pending(lambda row: heard.append(row.event))
-    second = outbox.publish_pending(lambda row: heard.append(row.event))
+    first = publish_by(lambda row: heard.append(row.event))
+    second = publish_by(lambda row: heard.append(row.event))
 
     assert (first, second, heard) == (3, 0, ["a", "b", "c"])
     assert all(row.published_at for row in stored())
@@ -57,8 +58,8 @@ def test_a_bus_that_goes_away_keeps_the_rest_in_order() -> None:
         heard.append(row.event)
 
     with pytest.raises(BusUnreachable):
-        outbox.publish_pending(publish)
-    outbox.publish_pending(publish)
+        publish_by(publish)
+    publish_by(publish)
 
     assert heard == ["a", "away", "b", "c"]
 
@@ -71,7 +72,7 @@ def test_a_refused_message_is_parked_with_the_reason_and_stops_nothing() -> None
         if row.event == "a":
             raise MessageRejected("not allowed on this topic")
 
-    outbox.publish_pending(publish)
+    publish_by(publish)
     refused, accepted = stored()
     with store.session() as session:
         waiting, parked = outbox.pending(session)
@@ -88,7 +89,7 @@ def test_only_the_wanted_runs_are_published() -> None:
     say("mine", run=mine)
     say("other", run=other)
     heard: list[str] = []
-    outbox.publish_pending(lambda row: heard.append(row.event), runs=[mine])
+    publish_by(lambda row: heard.append(row.event), runs=[mine])
 
     assert heard == ["mine"]
 
@@ -102,7 +103,7 @@ def test_publishers_at_the_same_time_say_everything_once_and_in_order() -> None:
 
     def publish() -> None:
         start.wait()
-        outbox.publish_pending(lambda row: heard.append(row.event))
+        publish_by(lambda row: heard.append(row.event))
 
     threads = [threading.Thread(target=publish) for _ in range(3)]
     for thread in threads:

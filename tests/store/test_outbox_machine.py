@@ -15,6 +15,7 @@ from ci_pipeline import audit, dead_letters, settings, store
 from ci_pipeline.errors import BusUnreachable, DatabaseUnreachable, MessageRejected, StoreError
 from ci_pipeline.store import outbox
 from ci_pipeline.store.tables import Outbox
+from tests.buses import publish_by
 from tests.database import empty
 from tests.makers import new_run
 
@@ -83,7 +84,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.messages[place, word] = Message(row.id, place)
 
     @rule(
-        fates=st.lists(st.sampled_from([CONFIRMED, *FATES]), max_size=6),
+        fates=st.lists(st.sampled_from([CONFIRMED, *FATES]), max_size=8),
         places=st.none() | st.sets(st.sampled_from(PLACES[:2]), min_size=1),
     )
     def publish(self, fates: list[str], places: set[int] | None) -> None:
@@ -93,9 +94,9 @@ class OutboxMachine(RuleBasedStateMachine):
         runs = None if places is None else [self.runs[place] for place in places]
         if end:
             with pytest.raises(end):
-                outbox.publish_pending(self._bus(fates), runs=runs)
+                publish_by(self._bus(fates), runs=runs)
         else:
-            assert outbox.publish_pending(self._bus(fates), runs=runs) == confirmed
+            assert publish_by(self._bus(fates), runs=runs) == confirmed
 
         assert self.heard[before:] == heard
 
@@ -141,7 +142,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let the bus take what is left: then all that is not parked has been heard."""
         try:
-            outbox.publish_pending(self._bus([]))
+            publish_by(self._bus([]))
             unheard = [one.id for one in self.messages.values() if one.state != "parked" and one.id not in self.heard]
         finally:
             empty()
@@ -150,26 +151,36 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def _add(self, session: Session, place: int, word: str) -> Outbox | None:
         run = self.runs[place]
-        return outbox.add(
-            session, key=f"run {run}: {word}", event=word, topic=word, body={"status": "SUCCESS"}, run=run, inbound=None
-        )
+        body = {"status": "SUCCESS"}
+        saying = outbox.Saying(key=f"run {run}: {word}", event=word, topic=word, body=body, run=run)
+        return outbox.add(session, saying)
 
     def _expected(
         self, fates: Iterable[str], places: set[int] | None
     ) -> tuple[list[UUID], int, type[BaseException] | None]:
         """Return what the bus hears, how much of it counts as published, and the error publishing ends with."""
         heard, confirmed, coming = [], 0, iter(fates)
-        for message in self.messages.values():
-            if message.state != "pending" or (places is not None and message.place not in places):
-                continue
-            fate = next(coming, CONFIRMED)
-            heard += [message.id] if fate in DELIVERED else []
-            if fate in ENDS_WITH:
-                return heard, confirmed, ENDS_WITH[fate]
-            confirmed += fate == CONFIRMED
-            message.state = "published" if fate == CONFIRMED else "parked"
-            message.was_refused = message.was_refused or fate == REFUSED
+        while batch := self._batch(places):
+            tried = _tried(coming, len(batch))
+            heard += [one.id for one, fate in zip(batch, tried, strict=False) if fate in DELIVERED]
+            if lost := {KILLED, COMMIT_LOST} & set(tried):
+                return heard, confirmed, ENDS_WITH[KILLED if KILLED in lost else COMMIT_LOST]
+            for message, fate in zip(batch, tried, strict=False):
+                message.state = {CONFIRMED: "published", REFUSED: "parked"}.get(fate, "pending")
+                message.was_refused = message.was_refused or fate == REFUSED
+            confirmed += tried.count(CONFIRMED)
+            if tried[-1] in ENDS_WITH:
+                return heard, confirmed, BusUnreachable
         return heard, confirmed, None
+
+    def _batch(self, places: set[int] | None) -> list[Message]:
+        """Return what is sent at once: the oldest message of each run, and all that are of none."""
+        first: dict[object, Message] = {}
+        for message in self.messages.values():
+            if message.state == "pending" and (places is None or message.place in places):
+                of_a_run = self.runs[message.place] is not None
+                first.setdefault(message.place if of_a_run else message.id, message)
+        return list(first.values())
 
     def _bus(self, fates: Iterable[str]) -> "Bus":
         return Bus(self.heard, iter(fates))
@@ -193,6 +204,14 @@ class Bus:
             object_session(row).connection().connection.dbapi_connection.close()
         elif fate in ENDS_WITH:
             raise ENDS_WITH[fate]
+
+
+def _tried(coming: Iterator[str], messages: int) -> list[str]:
+    """Return what becomes of the messages of a batch, up to the one over which the bus or the process goes away."""
+    tried: list[str] = []
+    while len(tried) < messages and not {AWAY, CONFIRM_LOST, KILLED} & set(tried):
+        tried.append(next(coming, CONFIRMED))
+    return tried
 
 
 def _state(row: Outbox) -> str:

@@ -17,6 +17,7 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE, FUNCTIONAL_TESTS, STAGES
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.tables import Image, Outbox, Run
+from tests.buses import publish_by
 from tests.makers import OUTPUTS, REV, change, new_run, play, pushed, received
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -398,7 +399,7 @@ def test_what_waits_and_what_is_parked_is_shown(client: TestClient, current: Set
     def refuse(_: Outbox) -> None:
         raise MessageRejected("the account may not write there")
 
-    outbox.publish_pending(refuse)
+    publish_by(refuse)
 
     shown = main(client, "bus")
     assert "1 message waits" not in shown

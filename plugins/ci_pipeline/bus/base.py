@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import jsonschema
 from fedora_messaging import config, message
+from jsonschema.validators import validator_for
 
 ID_HEADER: Final = "ci_pipeline_id"
 KIND_HEADER: Final = "ci_pipeline_kind"
@@ -30,6 +32,21 @@ class BusMessage(message.Message):
             config.conf.get("publish_priority")
         super().__init__(body, headers, topic, properties, severity or self.severity_of(body or {}))
 
+    def validate(self) -> None:
+        """Check headers and body as the library does, with validators that are made once.
+
+        The library's own checks the schemas, too, with each message: that was nine tenths of what publishing one took.
+
+        Raises:
+            jsonschema.ValidationError: headers or body break a schema.
+        """
+        kind: type = type(self)
+        of_headers, of_body = _validators(kind)
+        for validator in of_headers:
+            validator.validate(self._headers)
+        for validator in of_body:
+            validator.validate(self.body)
+
     @classmethod
     def severity_of(cls, body: Mapping[str, Any]) -> int:  # noqa: ARG003 - the subclasses look into it
         """Return how much a body matters. Any body, also one that breaks the schema."""
@@ -44,6 +61,20 @@ class BusMessage(message.Message):
     def usernames(self) -> list[str]:
         """The accounts the message is about."""
         return [str(self.agent_name)] if self.agent_name else []
+
+
+@cache
+def _validators(kind: type) -> tuple[list[Any], list[Any]]:
+    """Return what checks the headers and what the body of messages of a class: as it asks, and as the library does."""
+    asking = (kind, message.Message)
+    headers, bodies = ([getattr(one, name) for one in asking] for name in ("headers_schema", "body_schema"))
+    return [_validator(schema) for schema in headers], [_validator(schema) for schema in bodies]
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    made = validator_for(schema)
+    made.check_schema(schema)
+    return made(schema)
 
 
 def headers_of(outbox_id: str, kind: str) -> message.HeaderType:

@@ -9,6 +9,7 @@ headers and encoding, and only the transport is aio-pika, whose every step has a
 import asyncio
 import contextlib
 import json
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,6 +20,7 @@ from fedora_messaging.message import Message, dumps
 
 from ci_pipeline.bus.connection import FAILURES, REFUSALS, connect, not_published
 from ci_pipeline.bus.tls import TlsFiles
+from ci_pipeline.errors import CiPipelineError, MessageRejected
 
 CLOSE_SECONDS: Final = 1.0
 _NO_FILES: Final = TlsFiles()
@@ -76,6 +78,51 @@ class Publisher:
         except FAILURES as error:
             self._runner.run(self._disconnect())
             raise not_published(error, self._url) from error
+
+    def publish_all(self, messages: Sequence[Message]) -> list[CiPipelineError | None]:
+        """Publish messages that need no order among them: all are sent before the first is confirmed.
+
+        What is not confirmed then is published once more by itself, so that its refusal is known to be its own: the
+        broker closes a channel over one message, and says of none of those behind it what became of them.
+
+        Returns:
+            In their order None for what the broker has, and what `publish` raises for the rest. After the first that
+            was not refused nothing more is tried.
+        """
+        confirmed = self._runner.run(self._send(messages)) if len(messages) > 1 else set()
+        answers: list[CiPipelineError | None] = []
+        away: CiPipelineError | None = None
+        for position, message in enumerate(messages):
+            answer = None if position in confirmed else away or self._answer(message)
+            away = away or (None if isinstance(answer, MessageRejected) else answer)
+            answers.append(answer)
+        return answers
+
+    def _answer(self, message: Message) -> CiPipelineError | None:
+        try:
+            self.publish(message)
+        except CiPipelineError as error:
+            return error
+        return None
+
+    async def _send(self, messages: Sequence[Message]) -> set[int]:
+        """Send messages at once; return which of them, by position, were confirmed."""
+        confirmed: set[int] = set()
+
+        async def send(position: int, exchange: AbstractExchange) -> None:
+            amqp_message, topic = _encoded(messages[position])
+            await exchange.publish(amqp_message, topic, mandatory=False)
+            confirmed.add(position)
+
+        # Whatever fails here is found out, and said, when the message is published by itself.
+        with contextlib.suppress(*FAILURES, CiPipelineError):
+            async with asyncio.timeout(self._timeout):
+                exchange = self._exchange or await self._connect()
+                sent = [send(position, exchange) for position in range(len(messages))]
+                await asyncio.gather(*sent, return_exceptions=True)
+        if len(confirmed) < len(messages):
+            await self._disconnect()
+        return confirmed
 
     async def _publish(self, message: Message, *, mandatory: bool) -> None:
         amqp_message, topic = _encoded(message)

@@ -147,4 +147,5 @@ def say(  # noqa: PLR0913 - what is said, keyword-only
     prefix = settings.bus.topic_prefix
     gating_schemas.check(event, prefix, body)
     topic = gating_schemas.topic_of(event, prefix)
-    outbox.add(session, key=key, event=event, topic=topic, body=body, run=run, inbound=None, contract=outbox.GATING)
+    saying = outbox.Saying(key=key, event=event, topic=topic, body=body, run=run, contract=outbox.GATING)
+    outbox.add(session, saying)

@@ -1,14 +1,15 @@
 """The outbox: what we say on the bus is stored in the transaction that makes it true, and published afterwards."""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import func, not_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
-from ci_pipeline.errors import MessageError, MessageRejected
+from ci_pipeline.errors import CiPipelineError, MessageError, MessageRejected
 from ci_pipeline.store import database
 from ci_pipeline.store.tables import Outbox
 
@@ -22,24 +23,18 @@ IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) &
 _NAMESPACE = uuid.UUID("6f1c1b0e-8b0a-5c3e-9f53-0d5b8d1f7a10")
 # The key of an advisory lock; any fixed number would do.
 _PUBLISHER_LOCK = 0x6F757462
+# So many messages are read at a time; what is confirmed is marked in the same transaction.
+_BATCH: Final = 200
+_REFUSALS: Final = (MessageRejected, MessageError)
+# Hands messages to the bus; returns, in their order, None for what is confirmed, and else what kept it from the bus.
+Publish = Callable[[Sequence[Outbox]], Sequence[CiPipelineError | None]]
 
 
-def add(  # noqa: PLR0913 - the columns of a message, keyword-only
-    session: Session,
-    *,
-    key: str,
-    event: str,
-    topic: str,
-    body: Mapping[str, Any],
-    run: int | None,
-    inbound: int | None,
-    contract: str = OURS,
-    withheld: bool = False,
-) -> Outbox | None:
-    """Store a message to be published, once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """A message to be published.
 
-    Args:
-        session: the transaction that makes the message true.
+    Attributes:
         key: what is said, in words that are the same however often it is said: `run 12: package.running 1`.
         event: the event of the message contract.
         topic: the full topic.
@@ -48,18 +43,40 @@ def add(  # noqa: PLR0913 - the columns of a message, keyword-only
         inbound: the ledger row it answers.
         contract: in whose words it is.
         withheld: keep it, and do not publish it.
+    """
+
+    key: str
+    event: str
+    topic: str
+    body: Mapping[str, Any]
+    run: int | None
+    inbound: int | None = None
+    contract: str = OURS
+    withheld: bool = False
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The same for the same key."""
+        return uuid.uuid5(_NAMESPACE, self.key)
+
+
+def add(session: Session, saying: Saying) -> Outbox | None:
+    """Store a message to be published, once, in the transaction that makes it true.
 
     Returns:
         The new row, or None when it had been said before.
     """
-    identity = uuid.uuid5(_NAMESPACE, key)
-    if session.get(Outbox, identity) is not None:
-        return None
-    row = Outbox(id=identity, event=event, topic=topic, body=dict(body), run_id=run, inbound_id=inbound)
-    row.contract, row.withheld = contract, withheld
-    session.add(row)
+    return next(iter(add_all(session, [saying])), None)
+
+
+def add_all(session: Session, sayings: Iterable[Saying]) -> list[Outbox]:
+    """Store messages to be published, in this order; return the new rows. What had been said before has none."""
+    by_id = {saying.id: saying for saying in sayings}
+    known = set(session.scalars(select(Outbox.id).where(Outbox.id.in_(by_id))))
+    rows = [_row(identity, saying) for identity, saying in by_id.items() if identity not in known]
+    session.add_all(rows)
     session.flush()
-    return row
+    return rows
 
 
 def said(session: Session, run: int, event: str) -> int:
@@ -77,30 +94,36 @@ def messages(
     return list(session.scalars(query if contract is None else query.where(Outbox.contract == contract)))
 
 
-def publish_pending(publish: Callable[[Outbox], None], *, runs: Iterable[int] | None = None) -> int:
-    """Publish what is pending, the oldest first, and mark it published.
+def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> int:
+    """Publish what is pending, a batch at a time and the oldest first, and mark what the broker has confirmed.
 
-    Each message is its own transaction: what the broker has confirmed is never said again because a later one failed.
-    At least once: after a crash between confirm and commit the same id goes out again.
+    A batch holds one message of each run: the next one is not sent before the one in front of it is confirmed, so a
+    run is heard in order whatever becomes of its messages. What is of no run has no order to keep.
+
+    At least once: after a crash between confirm and commit the ids of a batch go out again.
 
     Args:
-        publish: hands one message to the bus.
+        publish: hands a batch to the bus.
         runs: only messages of these runs; default: all.
 
     Returns:
         The number of messages published.
 
     Raises:
-        BusUnreachable: the broker is away; what is left stays pending.
+        BusUnreachable, SettingsError: what kept a message from the bus and may pass; what is left stays pending.
     """
     chosen = None if runs is None else list(runs)
     published = 0
     while True:
         with database.session() as session:
-            row = _next_pending(session, chosen)
-            if row is None:
-                return published
-            published += _publish_one(row, publish)
+            batch = _next_batch(session, chosen)
+            answers = publish(batch) if batch else ()
+            published += sum(_mark(row, answer) for row, answer in zip(batch, answers, strict=True))
+        if not batch:
+            return published
+        for answer in answers:
+            if answer and not isinstance(answer, _REFUSALS):
+                raise answer
 
 
 def pending(session: Session) -> tuple[int, int]:
@@ -113,20 +136,38 @@ def pending(session: Session) -> tuple[int, int]:
     return waiting, refused
 
 
-def _next_pending(session: Session, runs: list[int] | None) -> Outbox | None:
-    """Return the oldest pending message, once no other publisher is at work: two could break a run's order."""
+def _row(identity: uuid.UUID, saying: Saying) -> Outbox:
+    return Outbox(
+        id=identity,
+        event=saying.event,
+        topic=saying.topic,
+        body=dict(saying.body),
+        run_id=saying.run,
+        inbound_id=saying.inbound,
+        contract=saying.contract,
+        withheld=saying.withheld,
+    )
+
+
+def _next_batch(session: Session, runs: list[int] | None) -> list[Outbox]:
+    """Return the oldest pending messages, of each run the first, once no other publisher is at work.
+
+    Two at once could break a run's order.
+    """
     session.execute(select(func.pg_advisory_xact_lock(_PUBLISHER_LOCK)))
-    unsent = select(Outbox).where(IS_PENDING)
-    chosen = unsent if runs is None else unsent.where(Outbox.run_id.in_(runs))
-    return session.scalar(chosen.order_by(Outbox.sequence).limit(1))
+    unsent = select(Outbox).where(IS_PENDING).order_by(Outbox.sequence).limit(_BATCH).options(joinedload(Outbox.run))
+    oldest = session.scalars(unsent if runs is None else unsent.where(Outbox.run_id.in_(runs)))
+    first: dict[int | uuid.UUID, Outbox] = {}
+    for row in oldest:
+        first.setdefault(row.run_id or row.id, row)
+    return list(first.values())
 
 
-def _publish_one(row: Outbox, publish: Callable[[Outbox], None]) -> int:
-    try:
-        publish(row)
-    except (MessageRejected, MessageError) as error:
+def _mark(row: Outbox, answer: CiPipelineError | None) -> bool:
+    """Write down what became of a message; tell whether it is published."""
+    if answer is None:
+        row.published_at = datetime.now(UTC)
+    elif isinstance(answer, _REFUSALS):
         # Retrying cannot help: an operator has to look. The messages behind it still go out.
-        row.parked_at, row.error = datetime.now(UTC), str(error)
-        return 0
-    row.published_at = datetime.now(UTC)
-    return 1
+        row.parked_at, row.error = datetime.now(UTC), str(answer)
+    return answer is None
