@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_lookaside import read_list
 from ansible.module_utils.ci_sandbox import ETC
-from ansible.module_utils.ci_stage import InfrastructureError, PackageError
+from ansible.module_utils.ci_stage import PackageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -56,7 +56,8 @@ def software(
 ) -> str:
     """Return the digest of what a build can see of this builder: packages, what is beside them, settings, the kernel.
 
-    The package manager's own record stands for the files of its packages. "" where there is no such record.
+    The package manager's own record stands for the files of its packages. "" where there is no such record, or some of
+    it is not for us to read.
 
     Args:
         dpkg: Debian's record; without it rpm is asked.
@@ -64,14 +65,15 @@ def software(
         configuration: the folder of which the sandbox shows a part.
         release: that of the kernel; default: of the one that runs.
     """
-    packages = _packages(dpkg)
-    if not packages:
+    try:
+        packages = _packages(dpkg)
+        lines = [f"{packages} {release or platform.release()} {platform.machine()} {os.geteuid() == 0}".encode()]
+        lines += [_measured(by_hand, path) for path in _below(by_hand)]
+        for name in ETC:
+            lines += [_described(configuration, path) for path in _below(configuration / name)]
+    except OSError:
         return ""
-    lines = [f"{packages} {release or platform.release()} {platform.machine()} {os.geteuid() == 0}".encode()]
-    lines += [_measured(by_hand, path) for path in _below(by_hand)]
-    for name in ETC:
-        lines += [_described(configuration, path) for path in _below(configuration / name)]
-    return _digest_of_lines(lines)
+    return _digest_of_lines(lines) if packages else ""
 
 
 def _packages(dpkg: Path) -> str:
@@ -81,7 +83,8 @@ def _packages(dpkg: Path) -> str:
         ran = subprocess.run(_RPMS, capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
         return ""
-    installed = sorted(ran.stdout.splitlines())
+    # Keys that packages are checked with are among them, and have no headers.
+    installed = sorted(line for line in ran.stdout.splitlines() if not line.startswith("gpg-pubkey-"))
     known = ran.returncode == 0 and installed and all(map(_ID_OF_AN_RPM.fullmatch, installed))
     return _digest_of_lines(line.encode() for line in installed) if known else ""
 
@@ -89,7 +92,7 @@ def _packages(dpkg: Path) -> str:
 def _below(root: Path) -> Iterator[Path]:
     """Yield what is in a folder and in its folders, or the file or symlink itself, in an order that is always the same.
 
-    Raises InfrastructureError when a folder cannot be looked into.
+    Raises OSError when a folder cannot be looked into.
     """
     if root.is_symlink() or root.is_file():
         yield root
@@ -102,7 +105,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 def _refuse(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
-        raise InfrastructureError(f"the builder's {error.filename} cannot be read: {error.strerror}") from error
+        raise error
 
 
 def _described(root: Path, path: Path) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils import ci_key
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.playbooks.stage_runs import LIMITS, module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +156,19 @@ def test_what_the_sandbox_does_not_show_is_nothing(builder: Callable[[], str], t
     assert builder() == before
 
 
+def test_a_builder_that_does_not_show_everything_has_no_digest(
+    builder: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that another account alone may read: whoever runs the tests as root may read all."""
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(ci_key, "_content", refuse)
+
+    assert builder() == ""
+
+
 def test_a_builder_that_cannot_say_what_is_installed_has_no_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,4 +194,103 @@ def test_rpm_says_what_is_installed_by_its_headers(tmp_path: Path, monkeypatch: 
 
     assert installed(gcc, make) == installed(make, gcc) != ""
     assert installed(gcc, make) != installed(gcc, make.replace("b", "c"))
+    assert installed(gcc, make) == installed(gcc, make, "gpg-pubkey-1-1.(none) (none)")
     assert installed(gcc, "make-1-1.x86_64 (none)") == ""
+
+
+REUSE = {"request": "a" * 64, "known": [], "rebased": True}
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that makes the key of a build with other parameters."""
+    source = written(tmp_path / "source", {"hello.spec": (b"Name: hello", False)})
+    params = {
+        "source": str(source),
+        "namespace": "rpms",
+        "repo": "hello",
+        "rev": "1" * 40,
+        "commits": 3,
+        "author_time": "2026-01-02T03:04:05+00:00",
+        "dist": ".fc26",
+        "macros": "",
+        "lookaside_url": "",
+        "package_repo": str(tmp_path / "repo"),
+        "package_link": None,
+        "mock": None,
+        "koji": None,
+        "reuse": REUSE,
+        "workspace": str(tmp_path / "workspace"),
+        "limits": LIMITS,
+    }
+
+    def make(**other: Any) -> str:
+        build = module("build_package").Build(params | other)
+        assert not build.is_kept()
+        if build.key:
+            offered = {**build.params["reuse"], "known": ["0" * 64, build.key]}
+            assert module("build_package").Build(params | other | {"reuse": offered}).is_kept()
+        return str(build.key)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"commits": 4},
+        {"author_time": "2026-01-02T03:04:06+00:00"},
+        {"reuse": {**REUSE, "request": "b" * 64}},
+        {"reuse": {**REUSE, "rebased": False}},
+    ],
+)
+def test_what_gets_into_a_build_is_in_its_key(key: Callable[..., str], other: dict[str, Any]) -> None:
+    """Its release, its SOURCE_DATE_EPOCH, all it is asked for."""
+    assert key(**other) != key() != ""
+
+
+def test_so_are_its_files_and_its_builder(
+    key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are then."""
+    before = key()
+    (tmp_path / "source" / "hello.spec").write_text("Name: hallo")
+    changed = key()
+    monkeypatch.setattr(ci_key, "software", lambda: "another")
+
+    assert len({before, changed, key()}) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rev": "2" * 40},
+        {"author_time": "2026-01-02T05:04:05+02:00"},
+        {"workspace": "/elsewhere"},
+        {"package_repo": "/elsewhere", "package_link": "/link"},
+        {"lookaside_url": "https://cache.example.org"},
+        {"reuse": {**REUSE, "known": ["c" * 64]}},
+    ],
+)
+def test_what_does_not_get_into_it_is_not(key: Callable[..., str], other: dict[str, Any]) -> None:
+    """A rebased commit at the same moment, told in another zone; where things are."""
+    assert key(**other) == key()
+
+
+def test_a_rebased_commit_is_another_where_that_is_configured(key: Callable[..., str]) -> None:
+    """Seven of its digits are in the release."""
+    strictly = {**REUSE, "rebased": False}
+
+    assert key(reuse=strictly, rev="2" * 40) != key(reuse=strictly)
+
+
+def test_a_build_without_all_of_it_has_no_key(
+    key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one of a stage that was not asked to."""
+    assert key(reuse=None) == ""
+    monkeypatch.setattr(ci_key, "software", lambda: "")
+    assert key() == ""
+    monkeypatch.undo()
+    (tmp_path / "source" / "sources").write_text(f"{'0' * 32}  a.tar\n")
+    assert key() == ""
