@@ -134,7 +134,7 @@ def test_what_the_playbook_reads_beside_the_key_is_argued_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["build_package.yml", "library/build_package.py", "module_utils/ci_sandbox.py", "roles/x/files/macros"]
+    "name", ["build_package.yml", "library/build_package.py", "module_utils/ci_sandbox.py", "roles/x/inventory/macros"]
 )
 def test_a_change_of_any_playbook_role_or_module_counts(playbooks: Path, name: str) -> None:
     """Whether a stage uses it or not."""

@@ -50,8 +50,9 @@ NOT_IN_THE_KEY: Final = frozenset(
         "workspace",
     }
 )
-# Of the playbooks: who runs them where is no part of what they do, and what Python compiles of them is no other text.
-_LEFT_OUT: Final = frozenset({"inventory", "__pycache__"})
+# Of the playbooks: on which machines they run is no part of what they do, what Python compiles of them no other text.
+_WHERE: Final = "inventory"
+_COMPILED: Final = "__pycache__"
 
 
 def asked_of(session: Session, settings: Settings, run: Run, request: Request, *, playbooks: Path) -> dict[str, Any]:
@@ -100,8 +101,8 @@ def digest_of(request: Request, playbooks: Path) -> str:
 def playbooks_digest(folder: Path) -> str:
     """Return one digest of the names and contents of all playbooks, roles and modules."""
     whole = hashlib.sha256()
-    for above, folders, files in os.walk(folder):
-        folders[:] = sorted(set(folders) - _LEFT_OUT)
+    for above, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if Path(above, name) != folder / _WHERE and name != _COMPILED)
         for name in sorted(files):
             path = Path(above, name)
             whole.update(hashlib.sha256(os.fsencode(path.relative_to(folder))).digest())
