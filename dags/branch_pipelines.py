@@ -118,6 +118,13 @@ PARAMS = {
         description="a cluster and its tests on this run's image, if there is one (with-image), on the branch's newest "
         "if there is none (always), or never",
     ),
+    "reuse": Param(
+        conf.AS_CONFIGURED,
+        type="string",
+        enum=[conf.AS_CONFIGURED, "never"],
+        title="Reuse",
+        description="whether what an earlier run has made of the very same inputs is taken, or made anew (never)",
+    ),
 }
 
 

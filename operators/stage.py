@@ -17,6 +17,7 @@ from ci_pipeline.executors.jenkins import JenkinsExecutor
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, sentence_of, tail_of
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
+from ci_pipeline.reuse import Taking, asked_of
 from ci_pipeline.store import runs
 from operators import callbacks, metrics
 from operators.builder_turn import BuilderTurn
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from sqlalchemy.orm import Session
 
-    from ci_pipeline.executors.base import Executor
+    from ci_pipeline.executors.base import Executor, Request
     from ci_pipeline.measures import StageTimes
     from ci_pipeline.settings import Settings
     from ci_pipeline.stages import Stage
@@ -138,14 +139,14 @@ class StageOperator(BaseOperator):
 
     def carry_out(self, run: Run, workspace: Path) -> Report:
         """Run the stage's playbook in a folder of its own; whatever goes wrong is a report, too."""
-        make = partial(requests.make, settings=self.settings, run=run, stage=self.stage, workspace=workspace)
         try:
-            request = store.transact(make)
+            request = store.transact(partial(self._request, run=run, workspace=workspace))
             store.let_go()  # a stage may take hours
             # For our account alone: what package code leaves there may be set-user-ID.
             workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self.secret_files(workspace) as files:
-                return self.stage_executor.run({**request, **self.variables(), **files}, workspace=workspace)
+                report = self.stage_executor.run({**request, **files}, workspace=workspace)
+            return Taking(self.settings, run, request, workspace).take(report) if report.reuses else report
         except StageEnded as error:
             return aborted(str(error))
         except (ExecutorError, StoreError) as error:
@@ -156,6 +157,12 @@ class StageOperator(BaseOperator):
     def on_kill(self) -> None:
         """End the playbook, or the build, when the task is ended."""
         self.stage_executor.cancel()
+
+    def _request(self, session: Session, run: Run, workspace: Path) -> Request:
+        """Return what is asked for, and what may be reused of it."""
+        made = requests.make(session, self.settings, run, self.stage, workspace=workspace)
+        request, playbooks = {**made, **self.variables()}, settings.project_folder() / "playbooks"
+        return request | asked_of(session, self.settings, run, request, playbooks=playbooks)
 
     def _ask_for_builder(self, session: Session, context: Context) -> tuple[Run, str]:
         """Return the run, and what the stage waits for, if it does. One with nothing to do needs no builder."""

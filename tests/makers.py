@@ -5,11 +5,11 @@ from typing import Any
 
 from ci_pipeline import store
 from ci_pipeline.change import Change
-from ci_pipeline.executors.report import Report
+from ci_pipeline.executors.report import Report, Reused
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import STAGES, Stage
+from ci_pipeline.stages import BUILD_PACKAGE, STAGES, Stage
 from ci_pipeline.store import runs
 from ci_pipeline.store.ledger import Received
 from ci_pipeline.store.tables import Run
@@ -83,6 +83,16 @@ def new_run(repo: str = "greeter", **fields: str) -> Run:
     """Store a run of a change and return it."""
     with store.session() as session:
         return runs.create(session, change(repo, **fields))
+
+
+def reuse_build(settings: Settings, run: Run, origin: Run) -> None:
+    """Let the build of a run have taken what that of another run made."""
+    with store.session() as session:
+        made = runs.latest_results(session, origin.id)[BUILD_PACKAGE.name]
+        taken = Reused(**report(BUILD_PACKAGE).model_dump(), source=made.id)
+        journal, row = Journal(session, settings), runs.locked(session, run.id)
+        journal.begin_stage(row, BUILD_PACKAGE, 1)
+        journal.finish_stage(row, BUILD_PACKAGE, 1, taken, final=True)
 
 
 def play(settings: Settings, run: Run, *statuses: Status, first: int = 0, try_number: int = 1) -> None:

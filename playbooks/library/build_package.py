@@ -5,6 +5,9 @@ In this order, so that what is known is known even when the next step fails: the
 the stamped Release and its NVR; the sources, checked; the build with %check; rpmlint's advice where it is installed;
 the repository. With `mock` (`config`, `isolation`) the sandbox makes the SRPM, and mock builds it; without it rpmbuild
 builds in the sandbox. With `koji`, a scratch build of the same SRPM goes on meanwhile.
+
+With `reuse` (`request`: the digest of what is asked for, `known`: keys of kept builds, `rebased`) the key of the build
+comes first of all: of one that is known nothing is built, and the part says `reuses`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from ansible.module_utils import ci_key
 from ansible.module_utils.ci_koji import ScratchBuild
 from ansible.module_utils.ci_lookaside import Lookaside, gather, read_list
 from ansible.module_utils.ci_mock import Mock
@@ -33,7 +37,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "repo": {"type": "str", "required": True},
     "rev": {"type": "str", "required": True},
     "commits": {"type": "int", "required": True},
-    "commit_time": {"type": "str", "required": True},
+    "author_time": {"type": "str", "required": True},
     "dist": {"type": "str", "required": True},
     "macros": {"type": "str", "required": True},
     "lookaside_url": {"type": "str", "required": True},
@@ -41,6 +45,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "package_link": {"type": "path"},
     "mock": {"type": "dict"},
     "koji": {"type": "dict"},
+    "reuse": {"type": "dict"},
     "workspace": {"type": "path", "required": True},
     "limits": {"type": "dict", "required": True},
 }
@@ -58,6 +63,8 @@ class Build:
         self.macros = self.workspace / "macros.toolchain"
         self.outputs: dict[str, Any] = {"original_spec_nvr": "", "nvr": ""}
         self.artifacts: list[dict[str, str]] = []
+        self.epoch = int(dt.datetime.fromisoformat(params["author_time"]).timestamp())
+        self.key = ""
         self._until = time.monotonic() + float(self.limits["seconds"]) * _SHARE
 
     def run(self) -> Part:
@@ -65,6 +72,8 @@ class Build:
         require("rpmbuild")
         require("createrepo_c")
         try:
+            if self.is_kept():
+                return {"outputs": self.outputs, "key": self.key, "reuses": True}
             spec = self.read_spec()
             self.fetch_sources()
             files = self.build_in_mock(spec) if self.params["mock"] else self.build(spec, "-ba")
@@ -73,7 +82,26 @@ class Build:
         except StageError as error:
             error.part |= {"outputs": self.outputs, "artifacts": self.artifacts}
             raise
-        return {"outputs": self.outputs, "artifacts": self.artifacts}
+        return {"outputs": self.outputs, "artifacts": self.artifacts, "key": self.key}
+
+    def is_kept(self) -> bool:
+        """Make the key, if everything is known that gets into the build; tell whether one of that key is kept."""
+        reuse = self.params["reuse"]
+        if not reuse:
+            return False
+        inputs = {
+            "request": reuse["request"],
+            "source": ci_key.source(self.source),
+            "commits": self.params["commits"],
+            "author_time": self.epoch,
+            # All that tells a commit from what it was before a rebase: seven of its digits are in the release.
+            "rev": "" if reuse["rebased"] else self.params["rev"],
+            "builder": ci_key.software(),
+        }
+        if not (inputs["source"] and inputs["builder"]):
+            return False
+        self.outputs["inputs"], self.key = inputs, ci_key.digest_of(inputs)
+        return self.key in reuse["known"]
 
     def read_spec(self) -> str:
         """Read the original NVR, stamp the spec (the clone keeps the commit), read the NVR; return its file."""
@@ -147,13 +175,12 @@ class Build:
         return collect(self.topdir)
 
     def _sandbox(self) -> Sandbox:
-        epoch = int(dt.datetime.fromisoformat(self.params["commit_time"]).timestamp())
         return Sandbox(
             self.workspace,
             self.limits,
             writable={TOPDIR: self.topdir},
             readable={MACROS: self.macros},
-            environment={"SOURCE_DATE_EPOCH": str(epoch)},
+            environment={"SOURCE_DATE_EPOCH": str(self.epoch)},
             folder=TOPDIR,
         )
 

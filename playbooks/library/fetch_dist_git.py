@@ -1,7 +1,7 @@
 #!/usr/bin/python
 """Fetch a package's source: clone dist-git, check that rev is on branch, write its files to <workspace>/source.
 
-Returns `source` (path) and the outputs `commits`, `commit_subject` and `commit_time`.
+Returns `source` (path), `author_time` (ISO 8601) and the outputs `commits`, `commit_subject` and `commit_time`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def fetch(params: dict[str, Any]) -> Part:
     clone.checkout(params["rev"], workspace / "source")
     commit = clone.describe(params["rev"])
     outputs = {"commits": commit.commits, "commit_subject": commit.subject, "commit_time": commit.time}
-    return {"source": str(workspace / "source"), "outputs": outputs}
+    return {"source": str(workspace / "source"), "author_time": commit.author_time, "outputs": outputs}
 
 
 if __name__ == "__main__":

@@ -59,11 +59,15 @@ _CHUNK: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Commit:
-    """What the stages need of the commit: `commits` counts it and all before it; `time` is ISO 8601."""
+    """What the stages need of the commit: `commits` counts it and all before it; times are ISO 8601.
+
+    `time` is when it was made, `author_time` when the change was: a rebase makes a commit anew, not its change.
+    """
 
     commits: int
     subject: str
     time: str
+    author_time: str
 
 
 @dataclass
@@ -155,16 +159,18 @@ class Clone:
             raise PackageError(f"git cannot list the files of commit {rev} of {self.name}; is its tree broken?")
 
     def describe(self, rev: str) -> Commit:
-        """Return count, subject and time of the commit. Raises PackageError when its time is none."""
+        """Return count, subject and times of the commit. Raises PackageError when one of them is none."""
         count = self._git("rev-list", "--count", rev).stdout.strip()
-        time, _, subject = self._git("log", "-1", "--no-show-signature", "--format=%cI%n%s", rev).stdout.partition("\n")
-        try:
-            dt.datetime.fromisoformat(time)
-        except ValueError as error:
-            raise PackageError(
-                f"commit {rev} of {self.name} was made at no time there is ({clean(time, 40)}); amend it"
-            ) from error
-        return Commit(int(count), clean(subject, 200), time)
+        told = self._git("log", "-1", "--no-show-signature", "--format=%cI%n%aI%n%s", rev).stdout
+        time, author_time, subject = f"{told}\n\n".split("\n", maxsplit=2)
+        for moment in (time, author_time):
+            try:
+                dt.datetime.fromisoformat(moment)
+            except ValueError as error:
+                raise PackageError(
+                    f"commit {rev} of {self.name} was made at no time there is ({clean(moment, 40)}); amend it"
+                ) from error
+        return Commit(int(count), clean(subject, 200), time, author_time)
 
     def _heads(self, branch: str) -> list[str]:
         names = _RAWHIDE if branch in _RAWHIDE else (branch,)

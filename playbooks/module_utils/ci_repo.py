@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -43,7 +44,14 @@ def _outputs(source: Rpm, binaries: Sequence[Rpm], repo: Path) -> dict[str, Any]
         "rpms": [rpm.path.name for rpm in binaries],
         "packages": sorted({rpm.name for rpm in binaries}),
         "package_repo": str(repo),
+        "repodata": {path.name: sha256(path) for path in sorted((repo / "repodata").iterdir())},
     }
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sort(rpms: list[Rpm], nvr: str) -> tuple[Rpm, list[Rpm]]:

@@ -33,7 +33,8 @@ _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 _FIRST_UID: Final = 61184
 _UIDS: Final = 4336
 _USER_NS_UID: Final = 1000
-_ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "rpm", "xdg")
+# What is shown of /etc.
+ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "rpm", "xdg")
 _LOG_TAIL: Final = 64 * 1024
 _LAST_WORDS: Final = 8 * 1024
 _LAST_SECONDS: Final = 5
@@ -145,7 +146,7 @@ class Sandbox:
             words += ["--perms", "1777", "--size", size, "--tmpfs", folder]
         for name in ("bin", "sbin", "lib", "lib64"):
             words += _like_host(f"/{name}")
-        for name in _ETC:
+        for name in ETC:
             words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         for name, path in self._accounts().items():
             words += ["--ro-bind", str(path), f"/etc/{name}"]

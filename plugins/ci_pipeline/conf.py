@@ -21,6 +21,7 @@ from ci_pipeline.store.runs import NO_TEST_GUIDANCE, dag_id_of
 AS_CONFIGURED: Final = "as configured"
 Gating = Literal["as configured", "gating", "opt-in"]
 Conformance = Literal["as configured", "always", "with-image", "never"]
+Reuse = Literal["as configured", "never"]
 TEST_GUIDANCE: Final = r"^[^\x00-\x1f\x7f]*$"
 _NAMESPACE: Final = "rpms"
 
@@ -47,6 +48,7 @@ class Conf(BaseModel):
     generate_image: GenerateImage = "when-due"
     gating: Gating = AS_CONFIGURED
     conformance: Conformance = AS_CONFIGURED
+    reuse: Reuse = AS_CONFIGURED
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
@@ -68,8 +70,8 @@ class Conf(BaseModel):
     @property
     def options(self) -> dict[str, str]:
         """What is asked for besides the change and its test guidance, without what goes without saying."""
-        chosen = {"generate_image": self.generate_image, "gating": self.gating, "conformance": self.conformance}
-        return {key: value for key, value in chosen.items() if value != type(self).model_fields[key].default}
+        asked = {key: str(getattr(self, key)) for key in ("generate_image", "gating", "conformance", "reuse")}
+        return {key: value for key, value in asked.items() if value != type(self).model_fields[key].default}
 
     def named(self, settings: Settings, *, branch: str) -> Named:
         """Return the revision it names, of its own fields or of the message pasted into it.

@@ -136,6 +136,10 @@ class JenkinsAway(ExecutorError):
     """Jenkins does not answer, or is starting. Nothing is known of the build: look again later."""
 
 
+class NotKept(ExecutorError):
+    """What was to be reused is not there any more as it was. Make it again."""
+
+
 class BuilderError(ExecutorError):
     """A builder cannot be used: its inventory, what it lacks, or what it gave back. The text says what to do."""
 

@@ -110,6 +110,11 @@ def workspace_of(settings: Settings, run: Run, name: str, try_number: int) -> Pa
     return _folder_of(settings, run) / f"{name}-{try_number}"
 
 
+def package_repo_of(settings: Settings, run: Run) -> Path:
+    """Return the folder of a run's own packages."""
+    return _artifacts_of(settings, run) / "repo" / "builds" / run.run_id
+
+
 def install_list(session: Session, settings: Settings, run: Run) -> list[str]:
     """Return the packages the host consists of: the base, what was promoted on the branch before, and the candidate."""
     promoted = (
@@ -157,6 +162,10 @@ def _folder_of(settings: Settings, run: Run) -> Path:
     return settings.state / "runs" / run.dag_id / run.run_id
 
 
+def _artifacts_of(settings: Settings, run: Run) -> Path:
+    return settings.artifacts.folder / "fedora-atomic" / run.branch
+
+
 def _cluster(settings: Settings, stage: Stage) -> dict[str, Any]:
     """Return what is configured of the conformance tests, for the stage that needs it."""
     chosen = settings.conformance.model_dump(include=_CHOSEN.get(stage.name, set()))
@@ -165,9 +174,9 @@ def _cluster(settings: Settings, stage: Stage) -> dict[str, Any]:
 
 def _places(settings: Settings, run: Run) -> dict[str, str]:
     """Return where a branch's packages, composes and images are kept."""
-    folder = settings.artifacts.folder / "fedora-atomic" / run.branch
+    folder = _artifacts_of(settings, run)
     return {
-        "package_repo": str(folder / "repo" / "builds" / run.run_id),
+        "package_repo": str(package_repo_of(settings, run)),
         "package_link": str(folder / "repo" / f"{run.repo}_repo"),
         "package_set": str(folder / "repo" / "last-good"),
         "base_repo": settings.compose.base_repo or str(settings.state / "cache" / "base"),

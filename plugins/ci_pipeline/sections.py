@@ -319,6 +319,18 @@ class Reruns(Section):
     most: int = Field(5, ge=1, description="if more tests than that fail, none is run again: that is no flake")
 
 
+class Reuse(Section):
+    """When what an earlier run made is taken, instead of making it of the same inputs again."""
+
+    stages: list[Literal["build_package"]] = Field(
+        ["build_package"], description="stages whose output may be reused; empty: none"
+    )
+    rebased: bool = Field(
+        default=True,
+        description="reuse the build of a commit that differs in nothing but its id (a rebase): it keeps its NVR",
+    )
+
+
 class Datahub(Section):
     """The read API of what came of every change."""
 

@@ -54,6 +54,7 @@ from ci_pipeline.sections import (
     Reconciler,
     Reruns,
     Retention,
+    Reuse,
     Stages,
     StageSettings,
 )
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     retention: Retention = Field(default_factory=Retention)
     quarantine: list[Quarantine] = Field([], description="[[quarantine]]: tests that are known to fail, for a while")
     reruns: Reruns = Field(default_factory=Reruns)
+    reuse: Reuse = Field(default_factory=Reuse)
     sinks: list[AnySink] = Field([], description="[[sinks]]: downstream datahubs")
     delivery: Delivery = Field(default_factory=Delivery)
     policies: Policies = Field(

@@ -46,9 +46,10 @@ class Left:
         """Report a file."""
         self.artifacts.append({"name": path.name, "path": str(path), "kind": kind, "sha256": sha256, "size": size})
 
-    def write_report(self) -> None:
+    def write_report(self, **more: Any) -> None:
         """Write the report."""
         result = {"status": "SUCCESS", "artifacts": self.artifacts, "outputs": {"package_repo": str(self.repo_there)}}
+        result |= more
         (self.there / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
     def fetch(self) -> None:
@@ -88,6 +89,17 @@ def test_nothing_but_what_is_reported_and_written_comes_back(left: Left) -> None
         str(left.repo / "hello-1-1.noarch.rpm"),
     ]
     assert told["outputs"]["package_repo"] == str(left.repo)
+
+
+def test_of_what_is_reused_nothing_comes_back_but_that_it_is(left: Left) -> None:
+    """The pipeline has it; a folder of that name on the builder is not what is meant."""
+    left.write_report(artifacts=[], outputs={}, key="5" * 64, reuses=True)
+    left.fetch()
+    told = json.loads((left.workspace / "result.json").read_text(encoding="utf-8"))
+
+    assert (told["key"], told["reuses"]) == ("5" * 64, True)
+    assert not left.repo.exists()
+    assert not Path(left.request["package_link"]).is_symlink()
 
 
 def _symlink(left: Left) -> None:

@@ -18,7 +18,7 @@ from ci_pipeline.stages import BUILD_PACKAGE, CONFIGURE_CLUSTER, PROVISION_HOSTS
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run
 from tests.cli.conftest import Cli
-from tests.makers import new_run, play
+from tests.makers import new_run, play, reuse_build
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -64,6 +64,17 @@ def test_results_without_a_run_end_with_1(cli: Cli) -> None:
 
     assert result.exit_code == 1
     assert "no runs yet" in result.stderr
+
+
+@pytest.mark.parametrize("command", [("results", "--run"), ("results", "--repo", "greeter", "--run"), ("why",)])
+def test_a_reused_build_names_the_run_that_made_it(cli: Cli, current: Settings, command: tuple[str, ...]) -> None:
+    """Wherever its result is told."""
+    origin, run = new_run(), new_run(rev="a" * 40)
+    play(current, origin, Status.SUCCESS)
+    reuse_build(current, run, origin)
+
+    assert "reused from run f26/1" in " ".join(cli(*command, "f26/2").stdout.split())
+    assert "reused from" not in cli(*command, "f26/1").stdout
 
 
 @pytest.mark.parametrize("status", [Status.FAILURE, Status.UNSTABLE])

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from ci_pipeline import store
+from ci_pipeline import settings, store, trigger
+from ci_pipeline.conf import Conf
+from ci_pipeline.datahub import queries
 from ci_pipeline.manifests.verifying import verify_kept
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import images, runs
@@ -202,7 +204,7 @@ def test_a_package_whose_check_fails_moves_nothing(
 def test_failing_functional_tests_of_a_gating_package_stop_before_the_compose(
     bus: Bus, recorded: Path, distgit: DistGit
 ) -> None:
-    """UNSTABLE, with the name of the test."""
+    """UNSTABLE, with the name of the test. Run again, it is tested again, and not built again."""
     rev = distgit.commit("greeter", package("greeter", "1.2", run="'false'"))
     push(bus, recorded, "greeter", rev)
     messages = bus.wait_for("complete", rev)
@@ -210,6 +212,23 @@ def test_failing_functional_tests_of_a_gating_package_stop_before_the_compose(
     assert [message["topic"].removeprefix(PREFIX) for message in messages] == [*EVENTS[:6], "complete"]
     assert messages[-1]["body"]["status"] == "UNSTABLE"
     assert "says-hello" in run_of(rev).reason
+
+    first = run_of(rev)
+    again = trigger.trigger(settings.current(), Conf(repo="greeter", rev=rev), branch="f26")
+    ends = [f"{PREFIX}complete"] * 2
+
+    def heard(_: object) -> bool:
+        return [one["topic"] for one in bus.of(rev) if one["topic"] in ends] == ends
+
+    wait_until(heard, seconds=120, what=f"the end of {again.run}")
+    with store.session() as session:
+        built, tested, *_ = queries.run_results(session, settings.current(), runs.get(session, again.run)).stages
+    said = [one["body"] for one in bus.of(rev) if one["topic"].endswith(".package.complete")]
+
+    assert (built.status, built.reused_from) == ("SUCCESS", f"f26/{first.number}/build_package/1")
+    assert (tested.status, tested.reused_from) == ("UNSTABLE", None)
+    assert [one["build_id"] for one in said] == [str(first.number), str(again.build_id)]
+    assert len({one["nvr"] for one in said}) == 1
 
 
 @pytest.mark.usefixtures("good")

@@ -18,7 +18,7 @@ from ci_pipeline.stages import BUILD_PACKAGE, FUNCTIONAL_TESTS, STAGES
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.tables import Image, Outbox, Run
 from tests.buses import publish_by
-from tests.makers import OUTPUTS, REV, change, new_run, play, pushed, received
+from tests.makers import OUTPUTS, REV, change, new_run, play, pushed, received, reuse_build
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -81,6 +81,17 @@ def test_a_change_that_goes_on_comes_first(client: TestClient, current: Settings
 
     assert shown.index(f"change/f26/{running.number}") < shown.index(f"change/f26/{ended.number}")
     assert shown.index(f"change/f26/{ended.number}") < shown.index(f"change/f26/{newer.number}")
+
+
+def test_a_build_that_was_reused_leads_to_the_run_that_made_it(client: TestClient, current: Settings) -> None:
+    """That run's own page says nothing of the kind."""
+    origin, run = new_run(), new_run(rev="a" * 40)
+    play(current, origin, Status.SUCCESS)
+    reuse_build(current, run, origin)
+
+    told = f'reused from run <a href="/ci-pipeline/change/f26/{origin.number}">f26/{origin.number}</a>'
+    assert told in main(client, f"change/f26/{run.number}")
+    assert "reused from" not in main(client, f"change/f26/{origin.number}")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ class Fetch:
             return
         report = parse_report(data)
         incoming, transfer = [self._of_workspace(report)], TRANSFERS[self._request["stage"]]
-        is_good = report.status is Status.SUCCESS
+        # What is reused is here already.
+        is_good = report.status is Status.SUCCESS and not report.reuses
         incoming += [self._of_folder(key) for key in transfer.writes if is_good]
         if transfer.writes_file and is_good:
             incoming.append(self._of_file(report, *transfer.writes_file, transfer.about_it))

@@ -70,7 +70,7 @@ def of_results(found: Iterable[RunResult]) -> Table:
             coloured(one.status or "running"),
             local_time(one.ended_at),
             ", ".join(f"{count} {outcome}" for outcome, count in sorted(one.counts.items())),
-            one.reason,
+            one.reason or (f"reused from run {one.reused_from_run}" if one.reused_from else ""),
         )
         for one in found
     ]
@@ -140,7 +140,8 @@ def made(stage: TestedResult) -> str:
         return f"{stage.fault}: {stage.reason}" if stage.fault == "infrastructure" else stage.reason
     told = _OUTPUT_WORDS.get(stage.stage, _nothing)(stage.outputs)
     tests = f"{stage.passed} of {len(stage.tests)} tests passed" if stage.tests else ""
-    return ", ".join(filter(None, (told, tests)))
+    reused = f"reused from run {stage.reused_from_run}" if stage.reused_from else ""
+    return ", ".join(filter(None, (told, reused, tests)))
 
 
 def _nothing(_: dict[str, Any]) -> str:

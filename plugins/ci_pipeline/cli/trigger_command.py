@@ -43,6 +43,9 @@ def trigger_run(  # noqa: PLR0913 - they are the command's options
     conformance: Annotated[
         Conformance, typer.Option("--conformance", help="Whether there are conformance tests.")
     ] = _DEFAULTS.conformance,
+    no_reuse: Annotated[
+        bool, typer.Option("--no-reuse", help="Make everything, also what an earlier run has made of the same inputs.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show its stages until it has ended, as `watch` does.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -54,6 +57,7 @@ def trigger_run(  # noqa: PLR0913 - they are the command's options
     if branch not in configured.branches:
         raise ChangeError(f"the branch {branch} has no pipeline; there are: {', '.join(configured.branches)}")
     options = {"generate_image": image, "gating": gating, "conformance": conformance, "test_guidance": test_guidance}
+    options |= {"reuse": "never"} if no_reuse else {}
     done = trigger.trigger(
         configured, Conf.parse({**_named(package, configured.dist_git_branch_of(branch)), **options}), branch=branch
     )

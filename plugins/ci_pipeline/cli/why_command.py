@@ -92,4 +92,5 @@ def _stages(told: Trace) -> Iterator[tuple[str, ...]]:
     for one in told.tries:
         fault = f"{one.fault}: " if one.fault else ""
         status = (one.status or "running") if one.current else f"({one.status or 'running'}, an older try)"
-        yield one.stage, str(one.try_number), status, seconds(one.seconds), cut(fault + one.reason, _LINE)
+        why = one.reason or (f"reused from run {one.reused_from}" if one.reused_from else "")
+        yield one.stage, str(one.try_number), status, seconds(one.seconds), cut(fault + why, _LINE)

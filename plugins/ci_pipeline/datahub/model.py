@@ -87,9 +87,17 @@ class Result(_Shown):
     ended_at: datetime | None
     seconds: float = Field(description="wall time so far")
     tool_seconds: float = Field(description="the part of it spent in the tools themselves")
+    reused_from: str | None = Field(
+        description="id of the result whose output it took, made of the same inputs; or null"
+    )
     outputs: dict[str, Any] = Field(description="docs/stage-contract.md lists them")
     counts: dict[str, int] = Field(description="number of its tests, by outcome")
     artifacts: tuple[Artifact, ...]
+
+    @property
+    def reused_from_run(self) -> str:
+        """The id of the run whose output it took; "" if it made its own."""
+        return (self.reused_from or "").rsplit("/", maxsplit=2)[0]
 
     @classmethod
     def fields_of(cls, row: stored.StageResult, run: stored.Run, settings: Settings) -> dict[str, Any]:
@@ -110,6 +118,7 @@ class Result(_Shown):
             "ended_at": row.ended_at,
             "seconds": round((end - row.started_at).total_seconds(), 3),
             "tool_seconds": row.tool_seconds,
+            "reused_from": result_id_of(row.reused_from) if row.reused_from else None,
             "outputs": row.outputs,
             "artifacts": tuple(Artifact.of(one, run, settings) for one in row.artifacts),
         }
@@ -230,3 +239,8 @@ class Image(_Shown):
 def id_of(run: stored.Run) -> str:
     """Return the id of a run: `f26/464`."""
     return f"{run.branch}/{run.number}"
+
+
+def result_id_of(row: stored.StageResult) -> str:
+    """Return the id of a result: `f26/464/build_package/1`."""
+    return f"{id_of(row.run)}/{row.stage}/{row.try_number}"

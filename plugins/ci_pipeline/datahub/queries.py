@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, contains_eager, selectinload
+from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
 
 from ci_pipeline.datahub import filters, flakes
 from ci_pipeline.datahub.filters import RUNNING, Filter, TestFilter
@@ -169,7 +169,8 @@ def image(session: Session, settings: Settings, name: str) -> Image:
     return Image.of(images.find(session, name), settings)
 
 
-_WHOLE: Final = (contains_eager(tables.StageResult.run), selectinload(tables.StageResult.artifacts))
+_ORIGIN: Final = joinedload(tables.StageResult.reused_from).joinedload(tables.StageResult.run)
+_WHOLE: Final = (contains_eager(tables.StageResult.run), selectinload(tables.StageResult.artifacts), _ORIGIN)
 
 
 def _named(named: re.Match[str]) -> Select[tables.StageResult]:
@@ -194,7 +195,7 @@ def _current_results(
     """Return the tries of a run that count, in pipeline order, each with its fields."""
     query = select(tables.StageResult).where(tables.StageResult.run_id == row.id).order_by(tables.StageResult.id)
     loaded = (selectinload(one) for one in (tables.StageResult.artifacts, *with_))
-    current = runs.current_tries(session.scalars(query.options(*loaded))).values()
+    current = runs.current_tries(session.scalars(query.options(*loaded, _ORIGIN))).values()
     counts = test_counts(session, [one.id for one in current])
     return [(one, Result.fields_of(one, row, settings) | {"counts": counts[one.id]}) for one in current]
 

@@ -39,6 +39,7 @@ class Try:
         fault: whose fault a FAILURE is.
         seconds: wall time so far.
         tool_seconds: the part of it spent in the tools themselves.
+        reused_from: the run whose output it took, `f26/464`; "" if it made its own.
         outputs: what it made known; docs/stage-contract.md lists them.
         tests: number of its tests, by outcome.
         current: whether it counts: no newer try of it, or of a stage before it, took its place.
@@ -54,6 +55,7 @@ class Try:
     ended_at: datetime | None
     seconds: float
     tool_seconds: float
+    reused_from: str
     outputs: dict[str, Any]
     tests: dict[str, int]
     current: bool

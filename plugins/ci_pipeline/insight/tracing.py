@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import case, func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session, defer, joinedload
 
 from ci_pipeline.datahub import flakes, model
 from ci_pipeline.insight import gates, verdict
@@ -91,7 +91,9 @@ def _messages(session: Session, run: Run) -> tuple[Message, ...]:
 
 
 def _tries(session: Session, run: Run) -> tuple[Try, ...]:
-    rows = list(session.scalars(select(StageResult).where(StageResult.run_id == run.id).order_by(StageResult.id)))
+    whole = joinedload(StageResult.reused_from).joinedload(StageResult.run)
+    query = select(StageResult).where(StageResult.run_id == run.id).order_by(StageResult.id)
+    rows = list(session.scalars(query.options(whole)))
     current = {row.id for row in runs.current_tries(rows).values()}
     counted = select(TestResult.stage_result_id, TestResult.outcome, func.count()).where(
         TestResult.stage_result_id.in_([row.id for row in rows])
@@ -115,6 +117,7 @@ def _try(row: StageResult, tests: dict[str, int], *, current: bool) -> Try:
         ended_at=row.ended_at,
         seconds=round(took.total_seconds(), 3),
         tool_seconds=row.tool_seconds,
+        reused_from=model.id_of(row.reused_from.run) if row.reused_from else "",
         outputs=row.outputs,
         tests=tests,
         current=current,

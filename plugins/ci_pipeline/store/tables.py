@@ -39,7 +39,7 @@ class Run(Base):
 
     `kind` says what it is for (`ci_pipeline.kind`). `pruned_at` is when retention was through with it: its files are
     gone, but for what is among the newest. `options` is what it was asked for besides its change (`generate_image`,
-    `gating`, `conformance`), without the defaults.
+    `gating`, `conformance`, `reuse`), without the defaults.
     """
 
     __tablename__ = "run"
@@ -141,6 +141,8 @@ class StageResult(Base):
     """One try of one stage. `status` is NULL while it runs.
 
     `nvr`, `original_spec_nvr` and `compose_rev` are what it was about, as its run knew them by then: "" while unknown.
+    `content_key` is the digest of what its output is made of; "": that is not known, or the output is not to be reused.
+    `reused_from` is the result that made its output, if it did not itself.
     """
 
     __tablename__ = "stage_result"
@@ -152,6 +154,7 @@ class StageResult(Base):
         Index("stage_result_by_end", "ended_at", "id"),
         Index("stage_result_by_stage", "stage", "status", "id"),
         Index("stage_result_by_status", "status", "id"),
+        Index("stage_result_by_key", "content_key", postgresql_where=text("content_key <> ''")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -164,12 +167,15 @@ class StageResult(Base):
     nvr: Mapped[str] = mapped_column(server_default="")
     original_spec_nvr: Mapped[str] = mapped_column(server_default="")
     compose_rev: Mapped[str] = mapped_column(server_default="")
+    content_key: Mapped[str] = mapped_column(server_default="")
+    reused_from_id: Mapped[int | None] = mapped_column(ForeignKey("stage_result.id", ondelete="SET NULL"))
     outputs: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     tool_seconds: Mapped[float] = mapped_column(server_default=text("0"))
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]
 
     run: Mapped[Run] = relationship(back_populates="results")
+    reused_from: Mapped["StageResult | None"] = relationship(remote_side="StageResult.id")
     tests: Mapped[list["TestResult"]] = relationship(order_by="TestResult.id")
     artifacts: Mapped[list["Artifact"]] = relationship(order_by="Artifact.id")
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ci_pipeline.errors import StoreError
-from ci_pipeline.executors.report import Report
+from ci_pipeline.executors.report import Report, Reused
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.stages import Stage
 from ci_pipeline.store import runs
@@ -60,6 +60,8 @@ def end(session: Session, run: int, stage: Stage, try_number: int, report: Repor
         raise StoreError(msg)
     found.status, found.reason, found.fault = report.status, report.reason, report.fault
     found.outputs, found.tool_seconds = {**found.outputs, **report.outputs}, report.tool_seconds
+    found.content_key = report.key if report.status is Status.SUCCESS else ""
+    found.reused_from_id = report.source if isinstance(report, Reused) else None
     found.ended_at = datetime.now(UTC)
     found.tests = [TestResult(**test.model_dump()) for test in report.tests]
     found.artifacts = [Artifact(**artifact.model_dump()) for artifact in report.artifacts]

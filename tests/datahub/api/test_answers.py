@@ -15,7 +15,7 @@ from ci_pipeline.stages import BUILD_PACKAGE
 from ci_pipeline.store import runs
 from ci_pipeline.store.tables import Run
 from tests.datahub.api.conftest import API, IMAGE, PREFIX, walk
-from tests.makers import COMPOSE_REV, REV, new_run, play
+from tests.makers import COMPOSE_REV, REV, new_run, play, reuse_build
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -54,6 +54,19 @@ def test_what_is_not_there_is_said(client: TestClient, told: Run, path: str, sen
 
     assert (answer.status_code, problem["status"], problem["title"]) == (404, 404, "Not Found")
     assert sentence in problem["detail"]
+
+
+def test_a_result_names_the_one_whose_output_it_took(client: TestClient, current: Settings) -> None:
+    """By its id; what made its own names none."""
+    origin, run = new_run(), new_run(rev="a" * 40)
+    play(current, origin, Status.SUCCESS)
+    reuse_build(current, run, origin)
+
+    items = client.get(f"{API}/results?stage=build_package").json()["items"]
+    stages = client.get(f"{API}/runs/f26/2").json()["stages"]
+
+    assert [one["reused_from"] for one in items] == ["f26/1/build_package/1", None]
+    assert [one["reused_from"] for one in stages] == ["f26/1/build_package/1"]
 
 
 @pytest.mark.parametrize(

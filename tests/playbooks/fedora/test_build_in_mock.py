@@ -46,12 +46,13 @@ def params(tmp_path: Path) -> dict[str, Any]:
     return names | {
         "source": str(source),
         "commits": 1,
-        "commit_time": "2026-01-02T03:04:05+00:00",
+        "author_time": "2026-01-02T03:04:05+00:00",
         "lookaside_url": "",
         "package_repo": str(tmp_path / "repo"),
         "package_link": None,
         "mock": MOCK,
         "koji": None,
+        "reuse": None,
         "workspace": str(workspace),
         "limits": LIMITS,
     }
