@@ -55,7 +55,7 @@ def test_who_storms_and_what_waits_is_shown(cli: Cli) -> None:
     shown, told = cli("storm").stdout, json.loads(cli("storm", "--json").stdout)
 
     assert "releng" in shown
-    assert "5 wait, 0 run, 0 ended within the last hour; empty not known yet" in shown
+    assert "5 wait, 0 run, 0 ended within the last hour; how long they take is not known yet" in shown
     assert (told["waiting"], told["seconds_left"]) == (5, None)
     assert [(one["account"], one["waiting"]) for one in told["accounts"]] == [("releng", 5)]
 

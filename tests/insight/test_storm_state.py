@@ -54,7 +54,9 @@ def test_how_long_it_takes_is_told_in_words(current: Settings) -> None:
     found = read()
 
     assert found.seconds_left == pytest.approx(1200, rel=0.02)
-    assert found.summary.startswith("4 wait, 0 run, 2 ended within the last hour; empty in about 20 min")
+    assert found.summary.startswith(
+        "4 wait, 0 run, 2 ended within the last hour; at this pace all of them have run in about 20 min"
+    )
 
 
 def test_a_storm_that_has_calmed_down_still_drains(current: Settings) -> None:

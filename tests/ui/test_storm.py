@@ -26,7 +26,7 @@ def test_the_bus_page_shows_who_storms_and_how_it_drains(client: TestClient, cur
     shown = main(client, "bus")
 
     assert "3 changes wait for their turn behind what others push; 0 run, 0 ended within the last hour" in shown
-    assert "not known yet: none has ended within the last hour" in shown
+    assert "how long they take is not known yet: none has ended within the last hour." in shown
     assert "<script>" not in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
 

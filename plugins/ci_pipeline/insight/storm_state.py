@@ -58,16 +58,16 @@ class StormState:
 
     @property
     def eta(self) -> str:
-        """How long it takes until the lane is empty, in words."""
+        """How long it takes until all of them have run, in words."""
         if self.seconds_left is None:
-            return "not known yet: none has ended within the last hour"
-        return f"in about {duration(self.seconds_left)}" if self.seconds_left else "now"
+            return "how long they take is not known yet: none has ended within the last hour"
+        return f"at this pace all of them have run in about {duration(self.seconds_left)}"
 
     @property
     def summary(self) -> str:
         """What there is of the lane, in one line."""
         counts = f"{self.waiting} wait, {self.going_on} run, {self.ended_last_hour} ended within the last hour"
-        return f"{counts}; empty {self.eta}" if self.waiting or self.going_on else counts
+        return f"{counts}; {self.eta}" if self.waiting or self.going_on else counts
 
 
 def read(session: Session) -> StormState:

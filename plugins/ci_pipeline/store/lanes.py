@@ -25,6 +25,7 @@ IS_HELD_BACK: Final = and_(IN_THE_LANE, Run.fired_at.is_(None), Run.status.is_(N
 # What is not fired although nothing holds it back: Airflow is away, or does not take it.
 IS_UNFIRED: Final = and_(Run.lane == Lane.LIVE, Run.fired_at.is_(None), Run.status.is_(None))
 GOES_ON: Final = and_(Run.fired_at.is_not(None), Run.status.is_(None))
+IS_LET_GO: Final = and_(IN_THE_LANE, GOES_ON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,10 @@ def drain(session: Session) -> Drain:
     )
     recent = and_(IN_THE_LANE, Run.ended_at > func.now() - _HOUR, Run.status.is_not(None), began.exists())
     first = func.greatest(func.min(Run.fired_at), func.now() - _HOUR)
-    ended, seconds = session.execute(
-        select(func.count(), func.extract("epoch", func.now() - first)).where(recent)
-    ).one()
-    waiting = select(func.count()).where(IS_HELD_BACK)
-    going_on = select(func.count()).where(IN_THE_LANE, GOES_ON)
-    return Drain(session.scalar(waiting) or 0, session.scalar(going_on) or 0, ended, float(seconds) if ended else 0.0)
+    waiting, going_on = (select(func.count()).where(which).scalar_subquery() for which in (IS_HELD_BACK, IS_LET_GO))
+    ended = select(waiting, going_on, func.count(), func.extract("epoch", func.now() - first)).where(recent)
+    held_back, busy, count, seconds = session.execute(ended).one()
+    return Drain(held_back, busy, count, float(seconds) if count else 0.0)
 
 
 def waiting_by_account(session: Session) -> list[tuple[str, int, datetime]]:
