@@ -68,10 +68,12 @@ def next_to_go(session: Session, bounds: Bounds, *, but: Collection[str] = ()) -
         bounds: how many may go on, and begin.
         but: branches that take none now.
     """
-    crowds = _crowds(session)
-    if sum(crowd.storm for crowd in crowds) >= bounds.at_once or _used_up(session, bounds):
+    busy = _busy(session)
+    if sum(storm for _, storm in busy.values()) >= bounds.at_once or _used_up(session, bounds):
         return None
-    chosen = lane.next_of([crowd for crowd in crowds if crowd.oldest and crowd.branch not in but])
+    oldest = select(Run.branch, func.min(Run.id)).where(IS_HELD_BACK).group_by(Run.branch)
+    waiting = [Crowd(branch, first, *busy.get(branch, (0, 0))) for branch, first in session.execute(oldest)]
+    chosen = lane.next_of([crowd for crowd in waiting if crowd.branch not in but])
     return session.get(Run, chosen.oldest) if chosen else None
 
 
@@ -131,13 +133,10 @@ def is_fired(session: Session, run: int) -> bool:
     return session.scalar(select(Run.fired_at).where(Run.id == run)) is not None
 
 
-def _crowds(session: Session) -> list[Crowd]:
-    """Return what there is of each branch of which something goes on or is held back. `oldest` is 0: nothing."""
-    oldest = select(Run.branch, func.min(Run.id)).where(IS_HELD_BACK).group_by(Run.branch)
+def _busy(session: Session) -> dict[str, tuple[int, int]]:
+    """Return of each branch how many runs go on, and how many of these are in the lane."""
     counted = select(Run.branch, func.count(), func.count().filter(IN_THE_LANE)).where(GOES_ON).group_by(Run.branch)
-    waiting = {row[0]: row[1] for row in session.execute(oldest)}
-    busy = {branch: (count, storm) for branch, count, storm in session.execute(counted)}
-    return [Crowd(branch, waiting.get(branch, 0), *busy.get(branch, (0, 0))) for branch in {**waiting, **busy}]
+    return {branch: (count, storm) for branch, count, storm in session.execute(counted)}
 
 
 def _used_up(session: Session, bounds: Bounds) -> bool:

@@ -45,7 +45,9 @@ def lane_of(session: Session, account: str, change: Change, bounds: Bounds) -> L
 
 def calm_down(session: Session, bounds: Bounds) -> list[Storm]:
     """Write down which storms are over; return them. What they left waiting stays in the lane until it has run."""
-    over = [storm for storm in going_on(session) if _is_over(session, storm, bounds)]
+    # Whoever looks at the same moment passes over them: that a storm is over is said once.
+    looked_at = select(Storm).where(Storm.calmed_at.is_(None)).order_by(Storm.id).with_for_update(skip_locked=True)
+    over = [storm for storm in session.scalars(looked_at) if _is_over(session, storm, bounds)]
     for storm in over:
         storm.calmed_at = session.scalar(select(func.now()))
     return over
