@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param, TaskGroup
 
-from ci_pipeline import conf, revisions, settings
+from ci_pipeline import conf, lane, revisions, settings
 from ci_pipeline.change import NAME, NAMESPACE
 from operators.await_cluster import AwaitClusterOperator
 from operators.build_package import BuildPackageOperator
@@ -21,6 +21,7 @@ from operators.generate_image import GenerateImageOperator
 from operators.integration_tests import IntegrationTestsOperator
 from operators.provision_hosts import ProvisionHostsOperator
 from operators.revision_timetable import RevisionTimetable
+from operators.run_weight import RunWeight
 from operators.smoke_test import SmokeTestOperator
 from operators.tear_down_cluster import TearDownClusterOperator
 
@@ -135,7 +136,8 @@ def branch_dag(branch: str, *, namespaces: list[str]) -> DAG:
         description=f"Builds, composes and tests every change pushed to {branch}",
         schedule=RevisionTimetable(branch=branch),
         catchup=False,
-        max_active_runs=16,
+        max_active_runs=lane.PLACES,
+        default_args={"weight_rule": RunWeight()},
         params=PARAMS,
         render_template_as_native_obj=False,
         dagrun_timeout=timedelta(hours=24),

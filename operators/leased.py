@@ -36,12 +36,12 @@ class LeasedStageOperator(StageOperator):
         run, holder = store.transact(partial(self._ask, context=context))
         if holder is not None:
             name = self.lease_of(run)
-            self.log.info("waiting for run %s, which holds the lease %r", holder.run_id, name)
+            self.log.info("waiting for run %s, which holds the lease %r, or comes first", holder.run_id, name)
             trigger = LeaseTrigger(name=name, run=run.id)
             self.defer(trigger=trigger, method_name="execute", timeout=timedelta(hours=12))
 
     def _ask(self, session: Session, context: Context) -> tuple[Run, Run | None]:
-        """Return the run, and who holds the lease if not the run itself. A stage with nothing to do needs none."""
+        """Return the run, and whom it waits for, if it may not begin. A stage with nothing to do needs no lease."""
         run = run_of(session, context)
         if self.skip_reason(session, run, context):
             return run, None

@@ -6,16 +6,18 @@ from airflow.plugins_manager import AirflowPlugin
 
 from operators import links, masking, pages
 from operators.revision_timetable import RevisionTimetable
+from operators.run_weight import RunWeight
 
 # Airflow's components load this first of all that is ours.
 masking.tell_airflow()
 
 
 class CiPipelinePlugin(AirflowPlugin):
-    """The timetable of the branches' DAGs; the links of stages; the pages, and their places; who masks the logs."""
+    """The branches' timetable and the weights of their tasks; links of stages; pages, and where; who masks the logs."""
 
     name = "ci_pipeline"
     timetables: ClassVar[list[type]] = [RevisionTimetable]
+    priority_weight_strategies: ClassVar[list[type]] = [RunWeight]
     listeners: ClassVar[list[Any]] = [masking]
     operator_extra_links: ClassVar[list[Any]] = links.ALL
     fastapi_apps = pages.fastapi_apps()

@@ -3,12 +3,13 @@
 from sqlalchemy import text
 
 from ci_pipeline import store
-from ci_pipeline.store import builder_tables, downstream_tables, host_tables
+from ci_pipeline.store import builder_tables, downstream_tables, host_tables, storm_tables
 
 # Whatever defines tables has to be imported for them to be known.
 Base = downstream_tables.Base
 assert builder_tables.Base is Base
 assert host_tables.Base is Base
+assert storm_tables.Base is Base
 
 _COUNT_FROM_1 = (
     "SELECT setval(CAST(format('%I.%I', schemaname, sequencename) AS regclass), 1, false) FROM pg_sequences"

@@ -1,16 +1,21 @@
 """The intake: firing what is queued, whatever Airflow says to a part of it."""
 
+import threading
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import select, update
 
 from ci_pipeline import intake, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.intake import Intake
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import outbox, runs
+from ci_pipeline.store.tables import Inbound, Run
 from tests.makers import new_run, pushed
+from tests.storm import PACKAGES, push_of, rebuild, stormy
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -92,3 +97,70 @@ def test_a_certificate_that_is_not_there_keeps_the_announcements(
     assert waiting() == []
     assert pending == (1, 0)
     assert "messages stay in the outbox: bus.ca /gone.pem cannot be read" in caplog.text
+
+
+def test_of_a_storm_so_many_are_fired_and_what_others_push_at_once(current: Settings, airflow: dict[str, int]) -> None:
+    """However often it is looked: there is room only when one has ended."""
+    settings = stormy(current, changes=0, at_once=2, never=["alice"])
+    rebuild(settings, 5)
+    taker = Intake(settings, trigger_run_id="x")
+    for _ in range(3):
+        taker.catch_up()
+
+    assert fired() == PACKAGES[:2]
+
+    taker.record([push_of("greeter", by="alice")])
+    taker.catch_up()
+
+    assert fired() == [*PACKAGES[:2], "greeter"]
+
+
+def test_a_branch_that_is_refused_holds_up_no_storm_of_others(current: Settings, airflow: dict[str, int]) -> None:
+    """Its DAG is broken: the others have the room."""
+    settings = stormy(current, changes=0, at_once=3)
+    rebuild(settings, 4)
+    rebuild(settings, 4, branch="main")
+    airflow["ci-pipeline-f26"] = 404
+    Intake(settings, trigger_run_id="x").catch_up()
+    with store.session() as session:
+        branches = list(session.scalars(select(Run.branch).where(Run.fired_at.is_not(None))))
+
+    assert branches == ["rawhide"] * 3
+
+
+def test_two_that_fire_at_the_same_time_keep_to_the_bound(current: Settings, airflow: dict[str, int]) -> None:
+    """The listener and the reconciler."""
+    settings = stormy(current, changes=0, at_once=3)
+    rebuild(settings, 9)
+    start = threading.Barrier(4)
+
+    def look() -> None:
+        start.wait()
+        Intake(settings, trigger_run_id="x").catch_up()
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert fired() == PACKAGES[:3]
+
+
+def test_the_end_of_a_storm_is_said(current: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """As its beginning is: whoever reads the log is warned of both, once."""
+    settings = stormy(current, changes=1)
+    rebuild(settings, 4)
+    with store.session() as session:
+        session.execute(update(Inbound).values(received_at=Inbound.received_at - timedelta(hours=1)))
+    for _ in range(2):
+        Intake(settings, trigger_run_id="x").catch_up()
+
+    assert caplog.text.count("a storm of releng begins: its changes wait for their turn") == 1
+    assert caplog.text.count("the storm of releng is over; what waits of it goes on") == 1
+
+
+def fired() -> list[str]:
+    """Return the packages that Airflow was told of, in order."""
+    with store.session() as session:
+        return list(session.scalars(select(Run.repo).where(Run.fired_at.is_not(None)).order_by(Run.fired_at, Run.id)))

@@ -42,6 +42,10 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
     [
         ("[bus]\nqueu = 'x'", r"bus.queu: unknown key; allowed here: .*queue"),
         ("[bus]\nsenders=['']", r"bus.senders.0: .*at least 1 character"),
+        (
+            "[storm]\nalways=['a', 'bot']\nnever=['bot']",
+            r"storm: .*always and never both name bot; take each out of one",
+        ),
         ("colour = 1", r"colour: unknown key; allowed here: .*branches"),
         ("[package.greeter]\ngate = true", r"package.greeter.gate: unknown key; allowed here: gating, install"),
         ("[branches.f26]\nrelease='26'\ndist='fc26'", r"branches.f26.dist: .*pattern"),

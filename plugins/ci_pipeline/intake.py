@@ -12,7 +12,7 @@ from ci_pipeline.errors import AirflowRefused, AirflowUnreachable, DatabaseUnrea
 from ci_pipeline.journal import Journal
 from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import ledger, runs
+from ci_pipeline.store import lanes, ledger, runs, storms
 from ci_pipeline.store.ledger import Received
 from ci_pipeline.store.tables import Inbound, Run
 
@@ -46,8 +46,10 @@ class Intake:
         """Write down what is to be said of decisions, and end the runs whose place the changes take."""
         journal = Journal(session, self._settings)
         for row in rows:
-            for run in ledger.superseded_by(session, row) if row.state == "queued" else ():
+            replaced = ledger.superseded_by(session, row) if row.state == "queued" else []
+            for run in replaced:
                 journal.end_before_start(run, ledger.why_superseded(row))
+            lanes.inherit(session, row, replaced)
             log.info("message %d: %s: %s %s", row.id, _about(row), row.state, row.reason)
         journal.announce_decisions(rows, trigger_run_id=self._trigger_run_id)
 
@@ -55,21 +57,48 @@ class Intake:
         """Publish what is pending and fire what is queued. What fails now is done the next time."""
         publishing.publish_or_leave(self._settings)
         try:
+            self._calm_down()
             self._fire()
         except (AirflowUnreachable, DatabaseUnreachable) as error:
             log.warning("queued changes wait: %s", error)
 
+    def _calm_down(self) -> None:
+        with store.session() as session:
+            for storm in storms.calm_down(session, self._settings.storm):
+                log.warning("the storm of %s is over; what waits of it goes on", storms.name_of(storm.account))
+
     def _fire(self) -> None:
         with store.session() as session:
             waiting = runs.not_fired(session)
-        if not waiting:
+            held_back = lanes.next_to_go(session, self._settings.storm)
+        if not waiting and not held_back:
             return
         with AirflowApi(self._settings.airflow) as airflow:
             for run in waiting:
-                try:
-                    fire(airflow, run)
-                except AirflowRefused as error:
-                    log.warning("%s waits: %s", runs.change_of(run), error)
+                _fired(airflow, run)
+            if held_back:
+                self._let_go(airflow)
+
+    def _let_go(self, airflow: AirflowApi) -> None:
+        """Fire runs of the storm lane while there is room. A branch that Airflow refuses holds up no other."""
+        refused: set[str] = set()
+        # The lock is the transaction's: two at once would each see the same room.
+        with store.session() as session:
+            if not lanes.lock(session):
+                return
+            while run := lanes.next_to_go(session, self._settings.storm, but=refused):
+                if not _fired(airflow, run):
+                    refused.add(run.branch)
+
+
+def _fired(airflow: AirflowApi, run: Run) -> bool:
+    """Fire a run, if Airflow takes it; return whether it has."""
+    try:
+        fire(airflow, run)
+    except AirflowRefused as error:
+        log.warning("%s waits: %s", runs.change_of(run), error)
+        return False
+    return True
 
 
 def _about(row: Inbound) -> str:

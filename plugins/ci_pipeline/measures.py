@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import Stage
-from ci_pipeline.store import deliveries, outbox, runs
+from ci_pipeline.store import deliveries, lanes, outbox, runs, storms
 from ci_pipeline.store.tables import Inbound, Outbox, Run
 
 _DECISIONS: Final = ("ignored", "queued", "duplicate", "superseded", "dead")
@@ -37,14 +37,14 @@ def of_everything(session: Session, sinks: Iterable[str] = ()) -> dict[str, floa
     """
     waiting, parked = outbox.pending(session)
     pending = select(func.min(Outbox.created_at)).where(outbox.IS_PENDING)
-    unfired = select(func.count(), func.min(Run.created_at)).where(Run.fired_at.is_(None), Run.status.is_(None))
-    changes, oldest_change = session.execute(unfired).one()
+    changes, oldest_change = _waiting(session, lanes.IS_UNFIRED)
     return {
         **_counted(session, "messages", Inbound.__table__.c.state, _DECISIONS),
         **_counted(session, "runs", func.lower(Run.status), [end.lower() for end in _ENDS]),
         "runs.going_on": len(runs.going_on(session)),
         "changes.waiting": changes,
         "changes.oldest_seconds": _age(oldest_change),
+        **_of_storms(session),
         "outbox.waiting": waiting,
         "outbox.oldest_seconds": _age(session.scalar(pending)),
         "outbox.parked": parked,
@@ -64,6 +64,21 @@ def of_stage(session: Session, run: Run, stage: Stage) -> StageTimes | None:
         took=(this.ended_at - this.started_at).total_seconds(),
         waited=max(0.0, (this.started_at - ready).total_seconds()),
     )
+
+
+def _of_storms(session: Session) -> dict[str, float]:
+    held_back, oldest = _waiting(session, lanes.IS_HELD_BACK)
+    return {
+        "storm.accounts": len(storms.going_on(session)),
+        "storm.waiting": held_back,
+        "storm.oldest_seconds": _age(oldest),
+        "storm.going_on": lanes.drain(session).going_on,
+    }
+
+
+def _waiting(session: Session, which: ColumnElement[bool]) -> tuple[int, datetime | None]:
+    count, oldest = session.execute(select(func.count(), func.min(Run.created_at)).where(which)).one()
+    return count, oldest
 
 
 def _of_sinks(session: Session, sinks: Iterable[str]) -> dict[str, float]:

@@ -59,6 +59,7 @@ from ci_pipeline.sections import (
     StageSettings,
 )
 from ci_pipeline.sink_sections import KINDS, AnySink, Delivery, SinkSettings
+from ci_pipeline.storm_sections import Storm
 
 CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
 STATE_VARIABLE: Final = "CI_PIPELINE_STATE"
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     conformance: Conformance = Field(default_factory=Conformance)
     provenance: Provenance = Field(default_factory=Provenance)
     reconciler: Reconciler = Field(default_factory=Reconciler)
+    storm: Storm = Field(default_factory=Storm)
     retention: Retention = Field(default_factory=Retention)
     quarantine: list[Quarantine] = Field([], description="[[quarantine]]: tests that are known to fail, for a while")
     reruns: Reruns = Field(default_factory=Reruns)

@@ -95,7 +95,8 @@ def live(state: Path) -> Iterator[Live]:
     with environment(chosen):
         try:
             # What is committed for a yardstick is nothing that was missed.
-            bring_up(extra_env={"CI_PIPELINE_DIST_GIT__URL": distgit.url, "CI_PIPELINE_DIST_GIT__CATCH_UP": "false"})
+            chosen = {"CI_PIPELINE_DIST_GIT__URL": distgit.url, "CI_PIPELINE_DIST_GIT__CATCH_UP": "false"}
+            bring_up(extra_env={**chosen, "CI_PIPELINE_STORM__CHANGES": "1000000"})
             current = settings.load()
             with contextlib.closing(Bus(current.bus.url.get_secret_value())) as bus:
                 yield Live(current, distgit, bus)

@@ -10,10 +10,11 @@ from typing import get_args
 import pytest
 from airflow.sdk import DAG
 
-from ci_pipeline import settings
+from ci_pipeline import lane, settings
 from ci_pipeline.conf import Conf
 from ci_pipeline.journal import HOUSEKEEPING, housekeeping
 from ci_pipeline.stages import STAGES, STEPS
+from operators.run_weight import RunWeight
 from operators.stage import StageOperator
 
 SINKS = [{"name": name, "kind": "elasticsearch", "url": "http://127.0.0.1:9"} for name in ("datahub", "other-datahub")]
@@ -111,6 +112,14 @@ def test_composes_of_a_branch_are_serialized(dags: dict[str, DAG]) -> None:
     """By a pool of the branch's own."""
     assert dags["ci-pipeline-f26"].task_dict["compose_ostree"].pool == "compose_f26"
     assert dags["ci-pipeline-rawhide"].task_dict["compose_ostree"].pool == "compose_rawhide"
+
+
+def test_every_task_of_a_branch_goes_as_its_run_came(dags: dict[str, DAG]) -> None:
+    """One that would go by Airflow's own rule would pass, or be passed by, all the others."""
+    dag = dags["ci-pipeline-f26"]
+
+    assert {type(task.weight_rule) for task in dag.tasks} == {RunWeight}
+    assert dag.max_active_runs == lane.PLACES
 
 
 def test_the_trigger_listens_always_and_once(dags: dict[str, DAG]) -> None:

@@ -21,6 +21,7 @@ from operators import metrics
 from operators.build_package import BuildPackageOperator
 from operators.complete import CompleteOperator
 from tests.makers import new_run, play, pushed, report
+from tests.storm import rebuild, stormy
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -72,6 +73,19 @@ def test_how_things_are_is_sent(current: Settings, statsd: Statsd) -> None:
     assert heard["ci_pipeline.outbox.waiting"] == "4|g"
     assert heard["ci_pipeline.sinks.datahub.waiting"] == "0|g"
     assert float(heard["ci_pipeline.outbox.oldest_seconds"].partition("|")[0]) > 0
+
+
+def test_a_storm_is_measured(current: Settings, statsd: Statsd) -> None:
+    """What waits for its turn is not what Airflow was to be told of by now."""
+    rebuild(stormy(current, changes=1), 4)
+    with store.session() as session:
+        metrics.send_gauges(measures.of_everything(session))
+    heard = statsd.heard()
+
+    assert heard["ci_pipeline.storm.accounts"] == "1|g"
+    assert heard["ci_pipeline.storm.waiting"] == "3|g"
+    assert heard["ci_pipeline.storm.going_on"] == "0|g"
+    assert heard["ci_pipeline.changes.waiting"] == "1|g"
 
 
 def test_a_stage_sends_how_it_ended_and_its_times(

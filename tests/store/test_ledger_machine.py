@@ -20,6 +20,7 @@ from ci_pipeline.outcome import Status
 from ci_pipeline.stages import BUILD_PACKAGE, COMPLETE
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.tables import Inbound, Outbox, Run, StageResult
+from ci_pipeline.storm_sections import Storm
 from tests.database import empty
 from tests.makers import report
 from tests.store.ledger_messages import BATCHES, PUSHES
@@ -41,7 +42,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.settings = settings.current()
+        # Storms have a machine of their own.
+        self.settings = settings.current().model_copy(update={"storm": Storm(changes=10_000)})
         self.model = Model()
         self.unacknowledged: list[Sent] = []
 

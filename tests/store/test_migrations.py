@@ -137,3 +137,18 @@ def test_images_from_before_manifests_are_kept_and_get_one_when_validated(url: s
         rows = connection.execute(text("SELECT name, manifest_sha256 FROM image ORDER BY name")).all()
 
     assert [tuple(row) for row in rows] == [("a", ""), ("b", "stale"), ("c", "")]
+
+
+def test_runs_from_before_storms_are_live(url: str) -> None:
+    """Forth, back and forth again."""
+    command.upgrade(config(url), "0014")
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(A_RUN)
+    store.migrate(url)
+    command.downgrade(config(url), "0014")
+    store.migrate(url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT run_id, lane FROM run")).all()
+
+    assert [tuple(row) for row in rows] == [("r", "live")]

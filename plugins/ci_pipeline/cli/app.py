@@ -19,6 +19,7 @@ from ci_pipeline.cli import (
     recovery_commands,
     run_commands,
     stack_commands,
+    storm_command,
     trigger_command,
     verify_command,
     why_command,
@@ -79,5 +80,6 @@ for _module in (
     gating_commands,
     builder_command,
     lease_commands,
+    storm_command,
 ):
     _module.register(app)

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline import store
 from ci_pipeline.errors import DatabaseUnreachable
+from ci_pipeline.insight import storm_state
+from ci_pipeline.insight.storm_state import StormState
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import builder_leases, deliveries, outbox
+from ci_pipeline.store import builder_leases, deliveries, lanes, outbox
 from ci_pipeline.store.deliveries import SinkState
 from ci_pipeline.store.tables import Inbound, Run
 
@@ -21,10 +23,11 @@ class Work:
     Attributes:
         unpublished: messages in the outbox that are to be published.
         parked: messages the bus refused for good; an operator has to look.
-        not_fired: queued changes Airflow has not been told of.
+        not_fired: queued changes Airflow has not been told of, those that wait for their turn left out.
         running: ids of the runs that go on.
         last_message: topic, decision and reason of the newest message that was taken up; "" if there was none.
         sinks: how things are with the datahubs downstream.
+        storm: what waits for its turn in the storm lane.
         builders: of each builder that is set aside, a sentence that says until when, and why.
         problems: sentences; what else is here is not known then.
     """
@@ -36,6 +39,7 @@ class Work:
     last_message: str = ""
     last_message_at: datetime | None = None
     sinks: tuple[SinkState, ...] = ()
+    storm: StormState | None = None
     builders: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -52,7 +56,7 @@ def work(settings: Settings) -> Work:
 def _look(session: Session, settings: Settings) -> Work:
     waiting, parked = outbox.pending(session)
     going_on = select(Run.run_id).where(Run.status.is_(None), Run.fired_at.is_not(None)).order_by(Run.id)
-    queued = select(func.count()).select_from(Run).where(Run.fired_at.is_(None), Run.status.is_(None))
+    queued = select(func.count()).select_from(Run).where(lanes.IS_UNFIRED)
     last = session.scalar(select(Inbound).order_by(Inbound.id.desc()).limit(1))
     return Work(
         unpublished=waiting,
@@ -65,5 +69,6 @@ def _look(session: Session, settings: Settings) -> Work:
             f"{one.builder} is set aside until {one.until.astimezone():%H:%M:%S}: {one.reason}"
             for one in builder_leases.aside(session)
         ),
+        storm=storm_state.read(session),
         sinks=tuple(deliveries.states(session, [sink.name for sink in settings.sinks])),
     )

@@ -131,6 +131,7 @@ def _show_work(work: health.Work) -> None:
         ("messages to be published", str(work.unpublished)),
         ("messages parked", f"{work.parked}{'; the bus refused them: see outbox.error' if work.parked else ''}"),
         ("changes queued, not fired", str(work.not_fired)),
+        *([("storm", work.storm.summary)] if work.storm and not work.storm.is_quiet else []),
         ("runs going on", ", ".join(work.running) or "none"),
         ("last message taken up", last),
         *(("builder", sentence) for sentence in work.builders),

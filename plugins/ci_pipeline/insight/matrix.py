@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Self
 
-from sqlalchemy import CTE, Select, select, true, tuple_
+from sqlalchemy import CTE, Select, func, not_, select, true, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from ci_pipeline import rules
@@ -15,7 +15,7 @@ from ci_pipeline.insight.verdict import Facts, Verdict
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import STEPS, Stage
-from ci_pipeline.store import runs
+from ci_pipeline.store import lanes, runs
 from ci_pipeline.store.tables import Run, StageResult
 
 PAGE: Final = 50
@@ -119,11 +119,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the matrix. `following` is where the next one begins; "" on the last."""
+    """A page of the matrix.
+
+    Attributes:
+        following: where the next one begins; "" on the last.
+        held_back: how many changes wait in the storm lane. They are not among those that go on.
+    """
 
     going_on: tuple[Row, ...]
     ended: tuple[Row, ...]
     following: str
+    held_back: int = 0
 
 
 def page(session: Session, settings: Settings, wanted: Wanted) -> Page:
@@ -132,7 +138,9 @@ def page(session: Session, settings: Settings, wanted: Wanted) -> Page:
     ended = [] if wanted.status == RUNNING else list(session.scalars(_newest(wanted).limit(PAGE + 1)))
     more, ended = len(ended) > PAGE, ended[:PAGE]
     rows = _with_cells(session, settings, [*running, *ended])
-    return Page(tuple(rows[: len(running)]), tuple(rows[len(running) :]), _place(ended[-1]) if more else "")
+    held_back = session.scalar(select(func.count()).where(lanes.IS_HELD_BACK)) or 0
+    following = _place(ended[-1]) if more else ""
+    return Page(tuple(rows[: len(running)]), tuple(rows[len(running) :]), following, held_back)
 
 
 def going_on(session: Session, settings: Settings) -> list[Row]:
@@ -141,14 +149,14 @@ def going_on(session: Session, settings: Settings) -> list[Row]:
 
 
 def _going_on(session: Session, wanted: Wanted) -> list[Run]:
-    query = _matching(select(Run).where(Run.status.is_(None)), wanted)
+    query = _matching(select(Run).where(Run.status.is_(None), not_(lanes.IS_HELD_BACK)), wanted)
     return list(session.scalars(query.order_by(Run.id).limit(MOST_GOING_ON)))
 
 
 def _newest(wanted: Wanted) -> Select[Run]:
     package = _packages(wanted)
     same = (Run.branch == package.c.branch, Run.namespace == package.c.namespace, Run.repo == package.c.repo)
-    newest = select(Run).where(*same).order_by(Run.id.desc()).limit(1).lateral()
+    newest = select(Run).where(*same, not_(lanes.IS_HELD_BACK)).order_by(Run.id.desc()).limit(1).lateral()
     run = aliased(Run, newest)
     query = select(run).select_from(package).join(newest, true()).where(run.status.is_not(None))
     if wanted.status:

@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, defer, joinedload
 
 from ci_pipeline.datahub import flakes, model
-from ci_pipeline.insight import gates, verdict
+from ci_pipeline.insight import gates, storm_state, verdict
 from ci_pipeline.insight.keys import Subject
 from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, change_of, name_of
 from ci_pipeline.insight.verdict import Facts
@@ -57,6 +57,7 @@ def _of_run(session: Session, settings: Settings, run: Run) -> Trace:
         superseded=any(one.state == "superseded" for one in messages) and not tries,
         lease_holder=_lease_holder(session, run) if run.status is None else "",
         waits_for=builder_leases.waits_for(session, run.id) if run.status is None else "",
+        held_back=storm_state.why_held_back(session, run),
     )
     known = {key: value for one in current for key, value in one.outputs.items()}
     nvr = str(known.get("nvr") or known.get("original_spec_nvr") or "")

@@ -90,6 +90,7 @@ class Facts:
         superseded: whether a newer revision took its place before it began.
         lease_holder: who composes on its branch, `f26/12`, if that is not this run; else "".
         waits_for: what its next stage waits for before it has a builder, in a sentence; else "".
+        held_back: why it waits for its turn in the storm lane, in sentences; else "".
     """
 
     what: str
@@ -100,6 +101,7 @@ class Facts:
     superseded: bool = False
     lease_holder: str = ""
     waits_for: str = ""
+    held_back: str = ""
 
 
 def of_run(facts: Facts, tries: Iterable[Ended], settings: Settings) -> Verdict:
@@ -163,6 +165,8 @@ def _not_red(facts: Facts, state: str) -> str:
 def _next(facts: Facts, tries: list[Ended], bad: Ended | None, blame: Blame, settings: Settings) -> str:
     if facts.superseded:
         return "Nothing: the newer revision is run in its place."
+    if facts.held_back:
+        return facts.held_back
     if facts.waits_for and (not tries or tries[-1].status):
         return _ended(facts.waits_for)
     if facts.status is None:

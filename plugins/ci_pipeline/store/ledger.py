@@ -13,7 +13,7 @@ from ci_pipeline.bus.inbound import Push
 from ci_pipeline.change import Change
 from ci_pipeline.errors import ChangeError, StoreError
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import revisions, runs
+from ci_pipeline.store import revisions, runs, storms
 from ci_pipeline.store.tables import Inbound, Run, StageResult
 
 _MAX_BODY_KEPT = 64 * 1024
@@ -160,18 +160,19 @@ def _decide(session: Session, row: Inbound, push: Push, settings: Settings) -> N
     row.agent = push.agent
     decision = rules.decide(change, settings, ignore_reason=push.ignore_reason)
     if decision.state == "queued":
-        _queue(session, row, push)
+        _queue(session, row, push, settings)
     else:
         row.state, row.reason = decision.state, decision.reason
 
 
-def _queue(session: Session, row: Inbound, push: Push) -> None:
+def _queue(session: Session, row: Inbound, push: Push, settings: Settings) -> None:
     lock(session)
     if known := _queued_before(session, push.change):
         row.state, row.run = "duplicate", known.run
         row.reason = f"the same change was queued by message {known.id}"
         return
-    row.run = runs.create(session, push.change).id
+    lane = storms.lane_of(session, push.agent, push.change, settings.storm)
+    row.run = runs.create(session, push.change, lane=lane).id
     # Not before: looking for others writes what is known of this row, and it would find itself.
     row.state, row.reason = "queued", ""
     revisions.add(session, push.change, push.commit_time)

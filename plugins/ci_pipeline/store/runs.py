@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from ci_pipeline.change import Change, run_id_of
 from ci_pipeline.errors import StoreError
 from ci_pipeline.kind import Kind
+from ci_pipeline.lane import Lane, suffix
 from ci_pipeline.outcome import Status, worst
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import INTEGRATION_TESTS, STAGES
@@ -49,6 +50,7 @@ def create(  # noqa: PLR0913 - the columns of a run, keyword-only
     test_guidance: str = NO_TEST_GUIDANCE,
     kind: Kind = Kind.PUSH,
     options: Mapping[str, str] = MappingProxyType({}),
+    lane: Lane = Lane.LIVE,
 ) -> Run:
     """Add a run of a change and give it its branch's next number.
 
@@ -59,16 +61,18 @@ def create(  # noqa: PLR0913 - the columns of a run, keyword-only
         test_guidance: test suites asked for, as the contract passes them on.
         kind: what the run is for.
         options: what is asked for besides, where it differs from what is configured.
+        lane: how it comes to its turn.
     """
     # Two transactions numbering one branch wait for each other; the lock ends with the transaction.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"run:{change.branch}"))))
     number = session.scalar(select(func.coalesce(func.max(Run.number), 0) + 1).where(Run.branch == change.branch)) or 1
     run = Run(
         dag_id=dag_id_of(change.branch),
-        run_id=run_id or run_id_of(change, number),
+        run_id=run_id or run_id_of(change, f"{number}{suffix(kind, lane)}"),
         number=number,
         test_guidance=test_guidance,
         kind=kind,
+        lane=lane,
         options=dict(options),
         fired_at=datetime.now(UTC) if run_id else None,
         **change.model_dump(),
@@ -139,11 +143,14 @@ def conf_of(run: Run) -> dict[str, str]:
 def not_fired(session: Session, *, limit: int = 100) -> list[Run]:
     """Return the queued runs that Airflow is to be told of now, those that have been ended left out.
 
+    Those of the storm lane are not among them: `store.lanes` has whose turn it is.
+
     What was pushed comes first, then the backfills there is room for, the oldest first. Runs that Airflow's own
     backfills made take their room, too; how many of them go on at once is said there.
     """
     waiting = select(Run).where(Run.fired_at.is_(None), Run.status.is_(None)).order_by(Run.id)
-    pushed = session.scalars(waiting.where(Run.kind != Kind.BACKFILL).limit(limit)).all()
+    live = waiting.where(Run.kind != Kind.BACKFILL, Run.lane == Lane.LIVE)
+    pushed = session.scalars(live.limit(limit)).all()
     busy = select(func.count()).where(Run.kind == Kind.BACKFILL, Run.status.is_(None), Run.fired_at.is_not(None))
     room = max(BACKFILLS_AT_ONCE - (session.scalar(busy) or 0), 0)
     return [*pushed, *session.scalars(waiting.where(Run.kind == Kind.BACKFILL).limit(room))]

@@ -37,9 +37,9 @@ class Base(DeclarativeBase):
 class Run(Base):
     """One pipeline run: a change on a branch. `number` is the `build_id` of its messages, counting up per branch.
 
-    `kind` says what it is for (`ci_pipeline.kind`). `pruned_at` is when retention was through with it: its files are
-    gone, but for what is among the newest. `options` is what it was asked for besides its change (`generate_image`,
-    `gating`, `conformance`, `reuse`), without the defaults.
+    `kind` says what it is for (`ci_pipeline.kind`), `lane` how it comes to its turn (`ci_pipeline.lane`). `pruned_at`
+    is when retention was through with it: its files are gone, but for what is among the newest. `options` is what it
+    was asked for besides its change (`generate_image`, `gating`, `conformance`, `reuse`), without the defaults.
     """
 
     __tablename__ = "run"
@@ -47,6 +47,7 @@ class Run(Base):
         UniqueConstraint("dag_id", "run_id"),
         UniqueConstraint("branch", "number"),
         CheckConstraint("kind IN ('push', 'manual', 'backfill')", name="run_kind"),
+        CheckConstraint("lane IN ('live', 'storm')", name="run_lane"),
         Index("run_by_change", "namespace", "repo", "rev", "branch"),
         Index("run_not_fired", "id", postgresql_where=text("fired_at IS NULL")),
         Index("run_not_pruned", "ended_at", postgresql_where=text("pruned_at IS NULL")),
@@ -58,6 +59,13 @@ class Run(Base):
         Index("run_by_status", "status", "id"),
         Index("run_by_end", "ended_at", "id"),
         Index("run_not_pushed", "kind", "id", postgresql_where=text("kind <> 'push'")),
+        Index(
+            "run_held_back",
+            "branch",
+            "id",
+            postgresql_where=text("lane = 'storm' AND fired_at IS NULL AND status IS NULL"),
+        ),
+        Index("run_of_storm", "ended_at", postgresql_where=text("lane = 'storm'")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -70,6 +78,7 @@ class Run(Base):
     branch: Mapped[str]
     test_guidance: Mapped[str]
     kind: Mapped[str] = mapped_column(server_default="push")
+    lane: Mapped[str] = mapped_column(server_default="live")
     options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     status: Mapped[str | None]
     reason: Mapped[str] = mapped_column(server_default="")
@@ -102,6 +111,12 @@ class Inbound(Base):
         Index("inbound_by_run", "run"),
         Index("inbound_by_message", "message_id"),
         Index("inbound_by_rev", "rev", postgresql_ops={"rev": "text_pattern_ops"}),
+        Index(
+            "inbound_wanted_by_agent",
+            "agent",
+            "received_at",
+            postgresql_where=text("state IN ('queued', 'superseded')"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

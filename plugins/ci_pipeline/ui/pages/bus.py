@@ -1,4 +1,4 @@
-"""Bus: what arrived and what was decided, what waits to go out, and what needs a human."""
+"""Bus: what arrived and what was decided, what waits for its turn or to go out, and what needs a human."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from ci_pipeline import dead_letters, settings, store
-from ci_pipeline.insight import bus_state
+from ci_pipeline.insight import bus_state, storm_state
 from ci_pipeline.store import deliveries
 from ci_pipeline.ui.access import SignedIn, acting
 from ci_pipeline.ui.links import Links
@@ -28,12 +28,13 @@ def bus(
     package: Annotated[str, Query(max_length=120)] = "",
     before: Annotated[int, Query(ge=0, le=_LARGEST_NUMBER)] = 0,
 ) -> Response:
-    """Show a page of the ledger, the outbox, the sinks and the dead letters."""
+    """Show a page of the ledger, the storm lane, the outbox, the sinks and the dead letters."""
     wanted = bus_state.Wanted(state, package.strip(), before)
     with store.session() as session:
         letters = dead_letters.listed(session, limit=_MOST_LETTERS)
         ledger = bus_state.ledger(session, wanted)
         waiting, count = bus_state.waiting(session)
+        storm = storm_state.read(session)
         sinks = deliveries.states(session, [sink.name for sink in settings.current().sinks])
     return answer(
         request,
@@ -45,6 +46,7 @@ def bus(
         waiting_count=count,
         letters=letters,
         sinks=sinks,
+        storm=storm,
         may_act=viewer.may_act,
     )
 
