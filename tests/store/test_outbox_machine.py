@@ -164,7 +164,7 @@ class OutboxMachine(RuleBasedStateMachine):
             tried = _tried(coming, len(batch))
             heard += [one.id for one, fate in zip(batch, tried, strict=False) if fate in DELIVERED]
             if lost := {KILLED, COMMIT_LOST} & set(tried):
-                return heard, confirmed, ENDS_WITH[KILLED if KILLED in lost else COMMIT_LOST]
+                return heard, confirmed, ENDS_WITH[COMMIT_LOST if COMMIT_LOST in lost else KILLED]
             for message, fate in zip(batch, tried, strict=False):
                 message.state = {CONFIRMED: "published", REFUSED: "parked"}.get(fate, "pending")
                 message.was_refused = message.was_refused or fate == REFUSED
