@@ -41,7 +41,7 @@ ARGUED_FOR: Final = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def playbooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the playbooks that a test may change."""
     return Path(shutil.copytree(PLAYBOOKS, tmp_path_factory.mktemp("copy") / "playbooks"))
@@ -101,6 +101,17 @@ def test_each_thing_asked_for_counts_and_nothing_else(current: Settings) -> None
     assert {"arch", "dist", "toolchain", "limits", "pipeline_version", "package_namespace", "repo"} <= changed
     assert asking.digest_of({**request, "new_some_day": 1}, PLAYBOOKS) != digest
     assert asking.digest_of(dict(reversed(request.items())), PLAYBOOKS) == digest
+
+
+@pytest.mark.usefixtures("database")
+def test_so_does_how_it_is_done(current: Settings, playbooks: Path) -> None:
+    """By the very same playbooks, wherever they lie."""
+    request = request_of(new_run(), current)
+    elsewhere = asking.digest_of(request, playbooks)
+    with (playbooks / "module_utils" / "ci_rpm.py").open("a", encoding="utf-8") as file:
+        file.write("\n")
+
+    assert asking.digest_of(request, PLAYBOOKS) == elsewhere != asking.digest_of(request, playbooks)
 
 
 VALUES = st.recursive(st.one_of(st.text(max_size=5), st.integers(), st.booleans()), st.lists, max_leaves=3)
@@ -171,11 +182,14 @@ def test_a_build_is_told_what_is_kept_of_its_package(current: Settings) -> None:
     kept(key="2" * 64, rev=OTHER_REV, branch="rawhide")
     kept(key="1" * 64, rev="b" * 40)
     kept("hostinfo", key="3" * 64)
-    kept(key="4" * 64, status=Status.FAILURE, rev="c" * 40)
+    failed = kept(key="4" * 64, status=Status.FAILURE, rev="c" * 40)
     kept(key="", rev="d" * 40)
     own = kept(key="6" * 64, rev="e" * 40)
 
     assert asked(own, current)["known"] == []  # a second try of it: whoever cleared it wants it made
+    with store.session() as session:
+        assert "6" * 64 not in kept_outputs.keys(session, own, "build_package")
+        assert runs.latest_results(session, failed.id)["build_package"].content_key == ""
     assert asked(new_run(rev="f" * 40), current)["known"] == ["6" * 64, "1" * 64, "2" * 64]
 
 
