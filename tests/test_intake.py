@@ -12,7 +12,7 @@ from ci_pipeline import intake, store
 from ci_pipeline.airflow_api import AirflowApi
 from ci_pipeline.intake import Intake
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import outbox, runs
+from ci_pipeline.store import lanes, outbox, runs
 from ci_pipeline.store.tables import Inbound, Run
 from tests.makers import new_run, pushed
 from tests.storm import PACKAGES, push_of, rebuild, stormy
@@ -145,6 +145,19 @@ def test_two_that_fire_at_the_same_time_keep_to_the_bound(current: Settings, air
         thread.join()
 
     assert fired() == PACKAGES[:3]
+
+
+def test_while_another_lets_runs_go_nobody_else_does(current: Settings, airflow: dict[str, int]) -> None:
+    """Both would see the same room; what is live does not wait for it."""
+    settings = stormy(current, changes=0, never=["alice"])
+    rebuild(settings, 2)
+    taker = Intake(settings, trigger_run_id="x")
+    taker.record([push_of("greeter", by="alice")])
+    with store.session() as another:
+        lanes.lock(another)
+        taker.catch_up()
+
+    assert fired() == ["greeter"]
 
 
 def test_the_end_of_a_storm_is_said(current: Settings, caplog: pytest.LogCaptureFixture) -> None:
