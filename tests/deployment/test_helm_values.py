@@ -31,6 +31,7 @@ CHART: dict[str, type] = {
     "fernetKeySecretName": str,
     "apiSecretKeySecretName": str,
     "jwtSecretName": str,
+    "enableBuiltInSecretEnvVars.AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": bool,
     "secret": list,
     "env": list,
     "volumes": list,

@@ -38,6 +38,14 @@ PROBES: Mapping[str, str] = {
     "triggerer": f"{_JOB} TriggererJob",
     "worker": f"exec /entrypoint python -m celery --app {_APP} inspect ping -d celery@$(hostname)",
 }
+# What it takes from the secrets that our values name, but for the address of the database, which they switch off.
+BUILT_IN = (
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__API__SECRET_KEY",
+    "AIRFLOW__CELERY__BROKER_URL",
+    "AIRFLOW__CELERY__RESULT_BACKEND",
+    "AIRFLOW__CORE__FERNET_KEY",
+)
 HOME = Path(VALUES["airflowHome"])
 STATE = HOME.parent
 
@@ -65,6 +73,9 @@ class Pods(Stack):
         (self.scratch / "environment").write_text("".join(f"{k}={v}\n" for k, v in self._environment.items()))
         for folder in ("passwords", "passwords-secret"):
             (self.scratch / folder).mkdir()
+        for folder in ("runs", "cache", "airflow/logs"):
+            (self._volume("state") / folder).mkdir(parents=True, exist_ok=True)
+            shutil.chown(self._volume("state") / folder, ACCOUNTS["airflow"], ACCOUNTS["airflow"])
         (self.scratch / "passwords-secret" / "passwords.json").write_text(
             json.dumps({"admin": self._known["CI_PIPELINE_AIRFLOW__PASSWORD"]})
         )
@@ -113,7 +124,7 @@ class Pods(Stack):
     @cached_property
     def _known(self) -> dict[str, str]:
         """The addresses and secrets of the Compose project."""
-        told = self.compose("run", "--rm", "-T", "--no-deps", "init", "cat", "/etc/ci-pipeline/airflow/stack.env")
+        told = self.compose("exec", "-T", "api-server", "cat", "/etc/ci-pipeline/airflow/stack.env")
         pairs = (line.split("=", 1) for line in told.splitlines())
         return {key: value.strip("'") for key, value in pairs}
 
@@ -122,20 +133,10 @@ class Pods(Stack):
         """As README.md has the secrets, and the chart names them; the variables of our values."""
         known = self._known
         database = known["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("postgresql+psycopg2", "postgresql")
+        named = (*BUILT_IN, *(one["envName"] for one in VALUES["secret"]))
         return {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "AIRFLOW_CONN_AIRFLOW_DB": database,
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
-            **{
-                key: known[key]
-                for key in (
-                    "AIRFLOW__CELERY__BROKER_URL",
-                    "AIRFLOW__CORE__FERNET_KEY",
-                    "AIRFLOW__API__SECRET_KEY",
-                    "AIRFLOW__API_AUTH__JWT_SECRET",
-                )
-            },
-            **{one["envName"]: known[one["envName"]] for one in VALUES["secret"]},
+            **{name: known[name] for name in named},
             **{one["name"]: one["value"] for one in VALUES["env"]},
         }
 
