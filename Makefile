@@ -33,7 +33,8 @@ test-conformance: setup ## build a real Kubernetes API server, once, and run the
 	@KUBERNETES_OF_THE_TESTS="$$(scripts/kubernetes)" && export KUBERNETES_OF_THE_TESTS && \
 	$(BIN)/pytest tests/playbooks/conformance
 
-test-infra: setup ## several builders whose cables are pulled, providers of hosts, a mass rebuild, and docker-compose.yaml on a Docker engine that runs here
+test-infra: ## several builders whose cables are pulled, providers of hosts, a mass rebuild, and docker-compose.yaml on a Docker engine that runs here
+	@scripts/setup infra
 	@UV_SYSTEM_CERTS="$${UV_SYSTEM_CERTS:-true}" .tools/bin/uv sync -q --frozen --group infra
 	@$(BIN)/pytest tests/infra
 

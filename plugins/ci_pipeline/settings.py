@@ -285,6 +285,11 @@ def load() -> Settings:
     return _absolute(settings)
 
 
+def in_container() -> bool:
+    """Return whether this is one of the pipeline's containers, whose engine starts and stops its parts."""
+    return ENV_FILE_VARIABLE in os.environ
+
+
 def env_file() -> Path:
     """Return the path of `stack.env`: `$CI_PIPELINE_ENV_FILE`, or the file in the state folder."""
     return Path(os.environ.get(ENV_FILE_VARIABLE) or state_folder() / STACK_ENV).absolute()

@@ -1,12 +1,13 @@
 """`status` and `password` against the session's servers, which run without Airflow."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from ci_pipeline import cancel
 from ci_pipeline.outcome import Status
-from ci_pipeline.settings import Settings
+from ci_pipeline.settings import ENV_FILE_VARIABLE, Settings, env_file
 from tests.cli.conftest import Cli
 from tests.makers import new_run, play
 
@@ -36,6 +37,31 @@ def test_status_counts_what_waits(cli: Cli, current: Settings) -> None:
     assert work["not_fired"] == 2
     assert work["unpublished"] == 3
     assert (work["parked"], work["running"], work["problems"]) == (0, [], [])
+
+
+def test_a_container_shows_what_waits_and_leaves_the_parts_to_its_engine(
+    cli: Cli, current: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no stack of this machine's to be down."""
+    new_run("hostinfo")
+    monkeypatch.setenv(ENV_FILE_VARIABLE, str(env_file()))
+    told, structured = cli("status"), json.loads(cli("status", "--json").stdout)
+
+    assert told.exit_code == 0
+    assert "`docker compose ps` shows how they are" in told.stdout
+    assert structured["work"]["not_fired"] == 1
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_container_starts_and_stops_no_stack(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    """It says who does."""
+    monkeypatch.setenv(ENV_FILE_VARIABLE, str(tmp_path / "stack.env"))
+    refused = cli(command)
+
+    assert refused.exit_code == 1
+    assert f"run `docker compose {command}` outside" in " ".join(refused.stderr.split())
 
 
 def test_only_password_shows_the_password(cli: Cli, current: Settings) -> None:

@@ -38,6 +38,12 @@ def test_what_stays_is_restarted_and_asked_how_it_is(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
 
 
+@pytest.mark.parametrize("name", sorted(set(STAY) - {"artifacts", "builder"}))
+def test_whoever_has_something_to_end_gets_the_time(name: str) -> None:
+    """The ten seconds of the engines are too few for it on a busy machine."""
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= 30
+
+
 @pytest.mark.parametrize("name", sorted(ONCE))
 def test_what_runs_once_is_not_repeated_but_waited_for(name: str) -> None:
     """Whoever needs it begins when it has succeeded."""

@@ -31,6 +31,7 @@ CHART: dict[str, type] = {
     "fernetKeySecretName": str,
     "apiSecretKeySecretName": str,
     "jwtSecretName": str,
+    "enableBuiltInSecretEnvVars.AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": bool,
     "secret": list,
     "env": list,
     "volumes": list,
@@ -94,7 +95,9 @@ def test_airflow_is_set_up_as_in_other_containers() -> None:
         for key, value in options.items()
     }
     different = {
+        "API__BASE_URL",
         "CORE__AUTH_MANAGER",
+        "CORE__EXECUTION_API_SERVER_URL",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
         "CELERY__WORKER_CONCURRENCY",
     }
@@ -117,6 +120,15 @@ def test_images_have_this_version() -> None:
     assert version is not None
     assert VALUES["images"]["airflow"]["tag"] == version[1]
     assert VALUES["apiServer"]["extraInitContainers"][0]["image"].endswith(f"/builder:{version[1]}")
+
+
+def test_what_the_probes_of_the_chart_call_is_in_the_image() -> None:
+    """They call everything through /entrypoint, as Airflow's own image has it."""
+    dockerfile = (PROJECT / "deploy" / "docker" / "Dockerfile").read_text()
+    target = dockerfile.partition(" AS builder\n")[2]
+
+    assert VALUES["images"]["airflow"]["repository"].endswith("/builder")
+    assert "deploy/docker/entrypoint /entrypoint\n" in target
 
 
 def test_a_worker_that_is_to_go_carries_its_stages_out() -> None:

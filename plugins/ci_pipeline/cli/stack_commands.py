@@ -29,6 +29,7 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start the stack on this machine: PostgreSQL, RabbitMQ, an artifacts server and Airflow. Safe to repeat."""
+    _refuse_in_container("up")
     result = with_progress(lambda progress: bring_up(progress, new_ports=new_ports))
     for note in result.notes:
         complain(note)
@@ -42,6 +43,7 @@ def up(
 
 def down(*, as_json: AsJson = False) -> None:
     """Stop every process that `up` started, and nothing else. Data stays."""
+    _refuse_in_container("down")
     result = stack.down()
     if as_json:
         print_json(result)
@@ -53,6 +55,9 @@ def down(*, as_json: AsJson = False) -> None:
 
 def status(*, as_json: AsJson = False) -> None:
     """Show the components and what waits. Exit status 1 if something is dead."""
+    if settings.in_container():
+        _status_in_container(as_json=as_json)
+        return
     found = stack.status()
     work = health.work(settings.load()) if found.running else None
     if as_json:
@@ -89,6 +94,24 @@ def with_progress(work: Callable[[Callable[[str], None]], stack.UpResult]) -> st
         return work(complain)
     with err.status("starting") as spinner:
         return work(spinner.update)
+
+
+def _refuse_in_container(command: str) -> None:
+    if settings.in_container():
+        msg = f"the pipeline's parts are containers here: run `docker compose {command}` outside of them"
+        raise StackError(msg)
+
+
+def _status_in_container(*, as_json: bool) -> None:
+    """Show what waits: how the parts are, their engine knows."""
+    work = health.work(settings.load())
+    if as_json:
+        print_json({"work": work})
+    else:
+        say("the pipeline's parts are containers here: `docker compose ps` shows how they are")
+        _show_work(work)
+    if work.problems:
+        raise typer.Exit(1)
 
 
 def _as_dict(found: stack.StackStatus) -> dict[str, object]:

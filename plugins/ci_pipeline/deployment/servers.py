@@ -32,6 +32,9 @@ def rabbitmq_conf(definitions: str) -> str:
         "log.file": "false",
         "log.console": "true",
         "log.console.level": "info",
+        "log.console.use_colors": "off",
+        # Each health check of a worker ends without a word: two warnings a minute. A refused login is an error.
+        "log.connection.level": "error",
     }
     return "".join(f"{key} = {value}\n" for key, value in lines.items())
 

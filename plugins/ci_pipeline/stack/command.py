@@ -33,7 +33,7 @@ def environment_of_airflow() -> dict[str, str]:
     Raises:
         StackError: there is neither.
     """
-    if settings.ENV_FILE_VARIABLE in os.environ:
+    if settings.in_container():
         return _of_container(settings.env_file())
     layout = locate()
     known = record.load(layout)

@@ -62,9 +62,9 @@ def _stand_in(root: Path) -> None:
     for number, one in enumerate(bundle.split(ending)[:-1]):
         (own / f"{number}.crt").write_text(one[one.index("-----BEGIN") :] + ending, encoding="ascii")
     subprocess.run(["chroot", str(root), "update-ca-certificates"], check=True, capture_output=True)
-    tar = subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE)
-    subprocess.run(["docker", "import", "-", STAND_IN], stdin=tar.stdout, check=True, capture_output=True, timeout=300)
-    tar.wait()
+    importing = ["docker", "import", "-", STAND_IN]
+    with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
+        subprocess.run(importing, stdin=tar.stdout, check=True, capture_output=True, timeout=300)
 
 
 @dataclass(frozen=True)
