@@ -48,6 +48,9 @@ class Openstack(Section):
     image: Word = Field("", description="provider openstack: image of the hosts")
     flavor: Word = Field("m1.small", description="provider openstack: flavor of the hosts")
     network: Word = Field("", description="provider openstack: network of the hosts")
+    security_group: Word = Field(
+        "", description="provider openstack: security group that lets our SSH in; empty: the project's default"
+    )
     user: Account = Field("fedora", description="provider openstack: account of the image that may use sudo")
 
 
