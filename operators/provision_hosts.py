@@ -1,4 +1,4 @@
-"""Boot the hosts of a cluster from the image that was just smoke-tested."""
+"""Have the hosts of a cluster: machines that boot the image that was just smoke-tested, or hosts of a provider."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 from airflow.task.trigger_rule import TriggerRule
 
 from ci_pipeline import conformance
-from ci_pipeline.executors.report import Report
+from ci_pipeline.errors import ExecutorError
+from ci_pipeline.executors.report import Report, infrastructure_failure
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import PROVISION_HOSTS
 from ci_pipeline.store import leases
 from operators.leased import LeasedStageOperator
+from operators.lent_hosts import LentHostsOperator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +30,12 @@ _NO_HOSTS: Final = {
 }
 
 
-class ProvisionHostsOperator(LeasedStageOperator):
-    """Boots the hosts of the cluster, and decides whether there is to be one at all.
+class ProvisionHostsOperator(LeasedStageOperator, LentHostsOperator):
+    """Has the hosts of the cluster, and decides whether there is to be one at all.
 
     A branch has one cluster at a time. Other runs wait for it, deferred, until it is torn down. The task runs though
     no image was due: conformance tests may be wanted of the branch's newest.
+    Hosts of a provider stay lent until the cluster is torn down, and are put on the image's commit.
     """
 
     stage = PROVISION_HOSTS
@@ -52,8 +55,14 @@ class ProvisionHostsOperator(LeasedStageOperator):
         return ended or conformance.skip_reason(session, self.settings, run)
 
     def carry_out(self, run: Run, workspace: Path) -> Report:
-        """Boot the hosts, where the cluster is to have any."""
+        """Have the hosts, where the cluster is to have any."""
         reason = _NO_HOSTS.get(self.settings.conformance.cluster)
         if reason:
             return Report(status=Status.SKIPPED, reason=reason, outputs={"cluster_hosts": []})
-        return super().carry_out(run, workspace)
+        if self.settings.provision.provider == "qemu":
+            return super().carry_out(run, workspace)
+        try:
+            self.lender.give_back_all(run, self.stage.name)
+        except ExecutorError as error:
+            return infrastructure_failure(f"the hosts of an earlier try: {error}")
+        return self.carry_out_lent(run, workspace, count=self.settings.conformance.hosts, keep=True)

@@ -10,8 +10,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from ci_pipeline import requests, rules, settings, store
-from ci_pipeline.errors import ExecutorError
+from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.ansible import AnsibleExecutor
+from ci_pipeline.provisioning import Lender
+from ci_pipeline.stages import PROVISION_HOSTS
 from ci_pipeline.store import leases
 from operators.run_of import find_run
 
@@ -27,6 +29,8 @@ NAME: Final = "tear_down_cluster"
 
 class TearDownClusterOperator(BaseOperator):
     """Ends the suite and the hosts, removes what they had, and gives the lease of the cluster back.
+
+    Hosts of a provider are returned to it.
 
     It is the teardown of the steps before it: it runs however they ended, and clearing one of them clears it and them.
     It says nothing on the bus. What it could not end, the reconciler ends once the run is over.
@@ -50,14 +54,22 @@ class TearDownClusterOperator(BaseOperator):
             msg = "this run never named a change: it has no cluster"
             raise AirflowSkipException(msg)
         report = self._tear_down(run, try_number=context["ti"].try_number)
+        # Also when the suite could not be ended: it ends without its hosts.
+        returned = self._return_hosts(run)
         if not rules.is_fine(report.status):
             raise AirflowException(report.reason)
         store.transact(partial(leases.release_cluster, run=run.id))
-        self.log.info("the cluster is gone: %d hosts ended", report.outputs.get("ended", 0))
+        self.log.info("the cluster is gone: %d hosts ended, %d returned", report.outputs.get("ended", 0), returned)
 
     def on_kill(self) -> None:
         """End the playbook when the task is ended."""
         self.stage_executor.cancel()
+
+    def _return_hosts(self, run: Run) -> int:
+        try:
+            return Lender(settings.current()).give_back_all(run, PROVISION_HOSTS.name)
+        except (ExecutorError, StageEnded) as error:
+            raise AirflowException(str(error)) from error
 
     def _tear_down(self, run: Run, try_number: int) -> Report:
         workspace = requests.workspace_of(settings.current(), run, NAME, try_number)

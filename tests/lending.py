@@ -1,4 +1,7 @@
-"""A provider for the tests of leases: a role whose hosts are files, in a project with all our other playbooks."""
+"""A provider for the tests of leases: a role whose hosts are files, in a project with all our other playbooks.
+
+In the file is the path of the disk that the host would boot.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Final
 _PROJECT: Final = Path(__file__).parents[1]
 _PROVISION: Final = """\
 - name: Make a host
-  ansible.builtin.file: {path: "PLACE/{{ provision_lease }}", state: touch, mode: "0600"}
+  ansible.builtin.copy:
+    {dest: "PLACE/{{ provision_lease }}", content: "{{ provision_disk | default('') }}", mode: "0600"}
 - name: Take long
   ansible.builtin.wait_for: {path: "PLACE/ready", timeout: 120, sleep: 1}
   when: provision.duffy.pool == "slow"
@@ -34,8 +38,12 @@ _TEARDOWN: Final = """\
 KEY: Final = "canary-of-duffy"
 
 
-def project(folder: Path, place: Path, pool: str) -> dict[str, str]:
-    """Make a project whose provider duffy has its hosts in `place`; return the environment of who uses it.
+# What of a provider's section is the word that says how it is.
+_WORDS: Final = {"duffy": "pool", "libvirt": "network"}
+
+
+def project(folder: Path, place: Path, pool: str, provider: str = "duffy") -> dict[str, str]:
+    """Make a project whose provider has its hosts in `place`; return the environment of who uses it.
 
     `pool` is how the provider is: "fine", "slow", "empty" or "stuck".
     """
@@ -43,13 +51,13 @@ def project(folder: Path, place: Path, pool: str) -> dict[str, str]:
     playbooks = folder / "playbooks"
     if not playbooks.exists():
         shutil.copytree(_PROJECT / "playbooks", playbooks, symlinks=True)
-        tasks = playbooks / "roles" / "provider_duffy" / "tasks"
+        tasks = playbooks / "roles" / f"provider_{provider}" / "tasks"
         for name, text in (("provision", _PROVISION), ("teardown", _TEARDOWN)):
-            (tasks / f"{name}.yml").write_text("---\n" + text.replace("PLACE", str(place)), encoding="ascii")
+            said = text.replace("PLACE", str(place)).replace("duffy.pool", f"{provider}.{_WORDS[provider]}")
+            (tasks / f"{name}.yml").write_text(f"---\n{said}", encoding="ascii")
     text = (_PROJECT / "pipeline.toml").read_text(encoding="utf-8")
-    section = (
-        f'[provision]\nprovider = "duffy"\npatience_seconds = 5\n[provision.duffy]\npool = "{pool}"\nusername = "us"\n'
-    )
+    section = f'[provision]\nprovider = "{provider}"\npatience_seconds = 5\n[provision.{provider}]\n'
+    section += f'{_WORDS[provider]} = "{pool}"\n' + ('username = "us"\n' if provider == "duffy" else "")
     (folder / "pipeline.toml").write_text(f"{text}\n{section}", encoding="utf-8")
     return {
         "CI_PIPELINE_PROJECT": str(folder),

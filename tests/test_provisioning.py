@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy import update
 
 from ci_pipeline import orphans, provisioning, settings, store
+from ci_pipeline.errors import ExecutorError
 from ci_pipeline.journal import Journal
+from ci_pipeline.provision_sections import Provision
 from ci_pipeline.provisioning import Lender, environment_of
-from ci_pipeline.stages import INTEGRATION_TESTS
-from ci_pipeline.store import host_leases, runs
+from ci_pipeline.stages import INTEGRATION_TESTS, PROVISION_HOSTS
+from ci_pipeline.store import host_leases, leases, runs
 from ci_pipeline.store.host_leases import Wanted
 from ci_pipeline.store.host_tables import HostLease
 from tests.lending import KEY, project
@@ -86,7 +88,7 @@ def lease_of(run: Run) -> HostLease:
 def test_hosts_are_returned_when_the_stage_breaks_off(run: Run, use_provider: UseProvider, tmp_path: Path) -> None:
     """While they are lent, row and provider have them; after that neither does, and nothing of the lease is left."""
     configured = use_provider("fine")
-    with contextlib.suppress(ZeroDivisionError), Lender(configured).lent(run, STAGE, 1, count=1) as hosts:
+    with contextlib.suppress(ZeroDivisionError), Lender(configured).lent(run, STAGE, 1, count=1) as lent:
         during, there = lease_of(run), [path.name for path in (tmp_path / "provider").iterdir()]
         folder = provisioning.folder_of(configured, during.name)
         assert (folder / "key").exists()
@@ -96,7 +98,7 @@ def test_hosts_are_returned_when_the_stage_breaks_off(run: Run, use_provider: Us
 
     assert files
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
-    assert [host["address"] for host in during.hosts] == [host["address"] for host in hosts] == ["192.0.2.7"]
+    assert [host["address"] for host in during.hosts] == [host["address"] for host in lent.hosts] == ["192.0.2.7"]
     assert there == [during.name]
     assert (during.returned_at, after.returned_at is None) == (None, False)
     assert list((tmp_path / "provider").iterdir()) == []
@@ -146,14 +148,57 @@ def test_a_try_that_has_just_ended_returns_its_hosts_itself(run: Run, use_provid
     assert (before, just, over) == ([], [], [host_leases.name_of(run, STAGE, 1)])
 
 
+def test_hosts_of_a_cluster_are_its_runs_as_long_as_it_has_it(run: Run) -> None:
+    """However long ago the step ended that lent them."""
+    stage = PROVISION_HOSTS.name
+    with store.session() as session:
+        leases.acquire(session, name="cluster f26", run=run.id)
+        lease = host_leases.begin(session, run, stage, 1, Wanted("duffy", 2, 1))
+        lease.asked_at = host_leases.time_of(session) - timedelta(minutes=2)
+    during = _leaked()
+    with store.session() as session:
+        leases.release_cluster(session, run=run.id)
+        listed = [one.name for one in host_leases.lent_to(session, run, stage)]
+
+    assert during == []
+    assert _leaked() == listed == [lease.name]
+
+
+def test_hosts_of_another_machine_are_returned_there(
+    run: Run, use_provider: UseProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here they are not known: nobody would be asked, and the lease would be gone. The reconciler is silent."""
+    configured = use_provider("fine")
+    with store.session() as session:
+        lease = host_leases.begin(session, run, STAGE, 1, Wanted("libvirt", 1, 1, "worker-2"))
+    lost_a_while_ago(run)
+    returned = provisioning.return_leaked(configured)
+
+    with pytest.raises(ExecutorError, match=f"^its hosts are on worker-2, .*`ci-pipeline leases return {lease.name}`"):
+        Lender(configured).give_back(lease, run)
+
+    assert (returned, caplog.text) == ([], "")
+    assert _leaked() == [lease.name]
+
+
+def test_hosts_of_this_machine_are_known_here_alone() -> None:
+    """Those of a pool are everybody's, and so are those of a libvirt elsewhere."""
+    told = [{"provider": "qemu"}, {"provider": "libvirt"}, {"libvirt": {"uri": "qemu+ssh://lab/system"}}]
+    found = [Provision.model_validate({"provider": "libvirt"} | one).is_of_this_machine for one in told]
+
+    assert found == [True, True, False]
+
+
 def test_playbooks_of_a_provider_have_its_secrets_and_no_others(use_provider: UseProvider) -> None:
     """Those of the tools by how they begin; qemu needs none."""
     configured = use_provider("fine")
     environment = {"AWS_PROFILE": "a", "OS_CLOUD": "o", "CI_PIPELINE_DATABASE__URL": "d", "HOME": "/"}
+    environment |= {"XDG_RUNTIME_DIR": "/run/user/1", "XDG_DATA_HOME": "/home/data"}
 
     assert environment_of(configured, "aws", environment) == {"AWS_PROFILE": "a"}
     assert environment_of(configured, "openstack", environment) == {"OS_CLOUD": "o"}
     assert environment_of(configured, "duffy", environment) == {"CI_PIPELINE_PROVISION__DUFFY__KEY": KEY}
+    assert environment_of(configured, "libvirt", environment) == {"XDG_RUNTIME_DIR": "/run/user/1"}
     assert environment_of(configured, "qemu", environment) == {}
 
 

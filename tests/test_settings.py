@@ -79,8 +79,8 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         ("[provision]\nprovider='aws'\naws.region='x'", r'provider = "aws" needs provision.aws.image$'),
         ("[provision]\nprovider='linchpin'\nlinchpin.target='-x'", r"provision.linchpin.target: .*pattern"),
         (
-            "[provision]\nprovider='libvirt'\n[conformance]\ncluster='k3s'",
-            r'provision: .*conformance.cluster = "k3s" is installed on virtual machines of the builder',
+            "[provision]\nprovider='libvirt'\nhours=1\n[conformance]\ncluster='k3s'",
+            r"provision.hours = 1 is less than the steps of the cluster may take together, 2.0 \(limits.seconds\)",
         ),
         (
             "[provision]\nprovider='libvirt'\n[stages.integration_tests]\nexecutor='jenkins'",

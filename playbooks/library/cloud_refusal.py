@@ -20,6 +20,8 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "failure": {"type": "dict", "required": True},
 }
 _SAID: Final = 200
+# Of what a cloud said: the address it was asked at comes first, and may be long.
+_LOOKED_AT: Final = 2000
 # What the clouds say, and what that means here: the first that is found counts.
 _AWS: Final = (
     (
@@ -48,6 +50,8 @@ _AWS: Final = (
     ),
 )
 _OPENSTACK: Final = (
+    # It ends up with a hint at auth_url, too.
+    (r"Unable to establish connection", "the cloud cannot be reached: look at its address, and the network"),
     (
         r"Cloud \S+ was not found|auth_url|No cloud",
         "there is no cloud {cloud!r} to log in to: write clouds.yaml, or set OS_AUTH_URL and what goes with it",
@@ -58,14 +62,18 @@ _OPENSTACK: Final = (
     ),
     (r"403.*[Qq]uota|[Qq]uota exceeded", "the project's quota is used up: return hosts, or have it raised"),
     (r"403|Forbidden", "the OpenStack account may not do this: docs/provisioning-clouds.md says what it needs"),
-    (r"(?i)image", "the cloud has no image {image}: set provision.openstack.image"),
+    (
+        r"(?i)security group",
+        "the cloud has no security group {security_group}: set provision.openstack.security_group",
+    ),
+    (r"(?i)(find|no) image", "the cloud has no image {image}: set provision.openstack.image"),
     (r"(?i)flavor", "the cloud has no flavor {flavor}: set provision.openstack.flavor"),
     (r"No valid host", "the cloud has no room for a {flavor} now: try again, or set provision.openstack.flavor"),
     (
         r"(?i)network \S+ could not be found|find network|No Network",
         "the cloud has no network {network}: set provision.openstack.network",
     ),
-    (r"Unable to establish connection|Connection", "the cloud cannot be reached: look at its address, and the network"),
+    (r"Connection", "the cloud cannot be reached: look at its address, and the network"),
 )
 _RULES: Final[dict[str, Sequence[tuple[str, str]]]] = {"aws": _AWS, "openstack": _OPENSTACK}
 
@@ -77,13 +85,20 @@ def refuse(params: dict[str, Any]) -> NoReturn:
 
 def sentence(provider: str, section: Mapping[str, Any], failure: Mapping[str, Any]) -> str:
     """Return the sentence for a failed task."""
-    said = clean(failure.get("msg") or "it did not say why", _SAID)
+    whole = clean(_of_item(failure).get("msg") or "it did not say why", _LOOKED_AT)
+    said = clean(whole, _SAID)
     if failure.get("fault"):
         return said
     for pattern, meaning in _RULES[provider]:
-        if re.search(pattern, said):
+        if re.search(pattern, whole):
             return f"{meaning.format_map(_Known(section))} (it said: {said})"
     return f"provider {provider} failed: {said}"
+
+
+def _of_item(failure: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the failure of the first item that failed of a task that was done for several; else the task's own."""
+    failed = (item for item in failure.get("results", ()) if item.get("failed"))
+    return next(failed, failure)
 
 
 class _Known(dict[str, Any]):

@@ -2,39 +2,38 @@
 """Put a host that a provider has lent on the compose, and test it as one that was booted from a disk of the compose.
 
 The host pulls exactly `compose_rev` from `ostree_url`, boots it, and has to run it. That it cannot pull is a fault of
-the infrastructure; that it does not come back, or comes back on another commit, is one of the package.
+the infrastructure; that it does not come back, or comes back on another commit, is one of the package. Without an
+`ostree_url` it boots a disk of the compose at this moment; that it does not come up is one of the package, too.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Final
 
-from ansible.module_utils.ci_host_checks import Ssh
 from ansible.module_utils.ci_host_tests import ARGUMENTS as TESTING
 from ansible.module_utils.ci_host_tests import artifacts_of, examine
+from ansible.module_utils.ci_lent import ssh_to
 from ansible.module_utils.ci_rebase import Rebase
-from ansible.module_utils.ci_stage import Part, StageError, run_module
+from ansible.module_utils.ci_stage import InfrastructureError, PackageError, Part, StageError, run_module
 from ansible.module_utils.ci_tools import Clock
 
 ARGUMENTS: Final[dict[str, Any]] = TESTING | {
     "host": {"type": "dict", "required": True},
-    "ostree_url": {"type": "str", "required": True},
+    "ostree_url": {"type": "str", "default": ""},
 }
 
 
 def test(params: dict[str, Any]) -> Part:
     """Rebase and test; see the module's docstring. Returns the outputs booted_rev, total and failed."""
-    workspace, limits, host = Path(params["workspace"]), params["limits"], params["host"]
-    key = Path(host["key"])
-    ssh = Ssh(int(host["port"]), key, host["address"], host["user"], key.with_name("known_hosts"))
+    workspace, host = Path(params["workspace"]), params["host"]
+    ssh = ssh_to(host, Path(host["key"]).with_name("known_hosts"))
+    rebase = Rebase(ssh, host["name"], params["compose_rev"])
     try:
         with Clock.running():
-            rebase = Rebase(ssh, host["name"], params["compose_rev"])
-            rebase.wait_for_ssh(float(limits["boot_seconds"]))
-            rebase.deploy(params["ostree_url"], float(limits["seconds"]))
-            seconds = rebase.reboot(float(limits["boot_seconds"]))
+            seconds = _rebased(rebase, params) if params["ostree_url"] else _booted(rebase, params)
             part = examine(ssh, params)
     except StageError as error:
         error.part |= {"artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
@@ -43,6 +42,22 @@ def test(params: dict[str, Any]) -> Part:
         shutil.rmtree(workspace / "vm", ignore_errors=True)
     part |= {"boot_seconds": round(seconds, 3), "artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
     return part
+
+
+def _rebased(rebase: Rebase, params: dict[str, Any]) -> float:
+    boot_seconds = float(params["limits"]["boot_seconds"])
+    rebase.wait_for_ssh(boot_seconds)
+    rebase.deploy(params["ostree_url"], float(params["limits"]["seconds"]))
+    return rebase.reboot(boot_seconds)
+
+
+def _booted(rebase: Rebase, params: dict[str, Any]) -> float:
+    began = time.monotonic()
+    try:
+        rebase.wait_for_ssh(float(params["limits"]["boot_seconds"]))
+    except InfrastructureError as error:
+        raise PackageError(f"the composed host did not come up: {error}") from error
+    return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class Ssh:
         known = ("-o", "StrictHostKeyChecking=accept-new", "-o", f'UserKnownHostsFile="{self.known_hosts}"')
         return [*_COMMON, *known, "-o", "ConnectTimeout=20"]
 
-    def run(self, command: str, text: str = "", seconds: float = _SECONDS) -> str:
+    def run(self, command: str, text: str = "", seconds: float = _SECONDS, *, as_root: bool = True) -> str:
         """Run a shell command with `text` as its input; return what it prints.
 
         Raises CheckError when it fails or hangs.
@@ -82,7 +82,7 @@ class Ssh:
             self.user,
             "--",
             self.address,
-            command if self.user == "root" else shlex.join(["sudo", "-n", "sh", "-c", command]),
+            command if self.user == "root" or not as_root else shlex.join(["sudo", "-n", "sh", "-c", command]),
         ]
         try:
             ran = subprocess.run(

@@ -45,6 +45,15 @@ class Rebase:
             else:
                 return
 
+    def require(self) -> None:
+        """Check that the host runs the commit. Raises InfrastructureError when it does not."""
+        try:
+            found = booted_rev(self._ssh)
+        except CheckError as error:
+            raise InfrastructureError(f"{self._name} does not say what it runs: {error}") from error
+        if found != self._rev:
+            raise InfrastructureError(f"{self._name} runs {clean(found, 80) or 'no deployment'}, not {self._rev}")
+
     def deploy(self, url: str, seconds: float) -> None:
         """Have the host pull exactly the commit and make it what boots next. Raises InfrastructureError."""
         if not _URL.fullmatch(url):

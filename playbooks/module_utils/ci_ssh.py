@@ -39,13 +39,15 @@ _LOST: Final = 255
 class Host:
     """A host of the cluster, and the log in which everything lies that was said on it.
 
-    `seconds` is what one command may take. The key and the known hosts are in `cluster_dir`.
+    `seconds` is what one command may take. The known hosts are in `cluster_dir`, and so is the key, unless a host has
+    its own.
     """
 
     name: str
     address: str
     port: int
     user: str
+    key: Path
     cluster_dir: Path
     log: Path
     seconds: float
@@ -55,7 +57,8 @@ class Host:
         """Return the host that a module with `ARGUMENTS` is to work on."""
         host, folder, log = params["host"], Path(params["cluster_dir"]), Path(params["log"])
         user, port = host.get("user") or "root", int(host["port"])
-        return cls(host["name"], host["address"], port, user, folder, log, params["seconds"])
+        key = Path(host.get("key") or folder / KEY_NAME)
+        return cls(host["name"], host["address"], port, user, key, folder, log, params["seconds"])
 
     def run(self, what: str, command: Sequence[str], given: bytes | Path = b"") -> None:
         """Run a command, its words as they are, with `given` (or what is in that file) as its input.
@@ -110,7 +113,7 @@ class Host:
             return last_line(log.read().decode("utf-8", "replace"))
 
     def _ssh(self, command: Sequence[str]) -> list[str]:
-        places = ["-i", str(self.cluster_dir / KEY_NAME)]
+        places = ["-i", str(self.key)]
         places += ["-o", f'UserKnownHostsFile="{self.cluster_dir / KNOWN_HOSTS_NAME}"', "-p", str(self.port)]
         words = command if self.user == "root" else ["sudo", "-n", *command]
         return [require("ssh"), *_OPTIONS, *places, "-l", self.user, "--", self.address, shlex.join(words)]

@@ -5,6 +5,7 @@ no secret of a cloud is ours to hold. Duffy has no tool that would.
 """
 
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
@@ -47,6 +48,9 @@ class Openstack(Section):
     image: Word = Field("", description="provider openstack: image of the hosts")
     flavor: Word = Field("m1.small", description="provider openstack: flavor of the hosts")
     network: Word = Field("", description="provider openstack: network of the hosts")
+    security_group: Word = Field(
+        "", description="provider openstack: security group that lets our SSH in; empty: the project's default"
+    )
     user: Account = Field("fedora", description="provider openstack: account of the image that may use sudo")
 
 
@@ -67,6 +71,8 @@ class Linchpin(Section):
     user: Account = Field("root", description="provider linchpin: account of the hosts")
 
 
+# They boot what is composed; a host of the others runs something else, and is put on it.
+_BOOTING: Final = ("qemu", "libvirt")
 # What a provider cannot do without.
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "duffy": ("url", "pool", "username", "key"),
@@ -100,6 +106,16 @@ class Provision(Section):
             msg = f'provider = "{self.provider}" needs {named}'
             raise ValueError(msg)
         return self
+
+    @property
+    def boots_what_is_composed(self) -> bool:
+        """Whether the hosts boot a disk of ours; the others are put on the compose over SSH."""
+        return self.provider in _BOOTING
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether the hosts run on the machine that lends them, and are known there alone."""
+        return self.provider == "qemu" or (self.provider == "libvirt" and not urlsplit(self.libvirt.uri).netloc)
 
     def told_to(self, provider: str) -> dict[str, Any]:
         """Return what a playbook is told: the section without secrets, and of the providers only that one."""

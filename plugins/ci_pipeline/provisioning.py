@@ -1,16 +1,19 @@
 """Hosts of a provider for a try of a stage: lent before it begins, and returned however it ends.
 
 A lease is in the database before its provider is asked. Whoever lent it returns it; what a killed worker could not, the
-reconciler does. The two playbooks alone have a provider's secrets in their environment: the stage itself, which runs
-code of packages, is told of the hosts, and of the key to them.
+reconciler does. Hosts of a cluster are lent by its first step and returned by its last. The two playbooks alone have a
+provider's secrets in their environment: the stage itself, which runs code of packages, is told of the hosts, and of the
+key to them.
 """
 
 import logging
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -34,17 +37,24 @@ log = logging.getLogger(__name__)
 PROVISION: Final = "provision"
 TEARDOWN: Final = "teardown"
 _DUFFYS_KEY: Final = "CI_PIPELINE_PROVISION__DUFFY__KEY"
-# Variables of the environment that the tools of each provider read, by how they begin.
+# Variables of the environment that the tools of each provider read, by how they begin. In XDG_RUNTIME_DIR is the socket
+# of qemu:///session.
 _OF_TOOLS: Final[dict[str, tuple[str, ...]]] = {
     "aws": ("AWS_",),
     "openstack": ("OS_",),
-    "libvirt": ("LIBVIRT_",),
+    "libvirt": ("LIBVIRT_", "XDG_RUNTIME_DIR"),
     "linchpin": ("AWS_", "OS_", "LINCHPIN_"),
 }
-# The stage writes no disk for these yet; of qemu it boots the host itself.
-_BOOT_WHAT_IS_COMPOSED: Final = ("qemu", "libvirt")
 # For the provider's answers and the playbook itself, besides the time that hosts are waited for.
 _ASIDE_SECONDS: Final = 600
+
+
+@dataclass
+class Lent:
+    """Hosts, as hosts.json has them: name, address, port, user, key, arch, id. `keep`: who has them returns them."""
+
+    hosts: list[Host]
+    keep: bool = False
 
 
 class Lender:
@@ -56,36 +66,56 @@ class Lender:
         self._lending = self._executor(configured.provision.provider)
 
     @contextmanager
-    def lent(self, run: Run, stage: str, try_number: int, *, count: int) -> Iterator[list[Host]]:
+    def lent(self, run: Run, stage: str, try_number: int, *, count: int, disk: str = "") -> Iterator[Lent]:
         """Lend hosts for the block; what cannot be returned after it is left to the reconciler.
 
+        Args:
+            run: the run.
+            stage: its stage.
+            try_number: Airflow's number of this try.
+            count: how many.
+            disk: path of a qcow2 that they boot; for providers that boot what is composed.
+
         Yields:
-            the hosts, as hosts.json has them: name, address, port, user, key, arch, id.
+            the hosts; with `keep` set in the block they stay lent after it.
 
         Raises:
             ExecutorError: the provider has none for us.
             StageEnded: it was cancelled, or took longer than it may.
         """
-        asked = self._settings.provision
-        if asked.provider in _BOOT_WHAT_IS_COMPOSED:
-            msg = f"provider {asked.provider} boots what is composed, and {stage} has no disk for it; choose another"
-            raise ExecutorError(msg)
-        wanted = Wanted(asked.provider, count, asked.hours)
-        lease = store.transact(partial(host_leases.begin, run=run, stage=stage, try_number=try_number, wanted=wanted))
+        begin = partial(host_leases.begin, run=run, stage=stage, try_number=try_number, wanted=self._wanted(count))
+        lease, lent = store.transact(begin), Lent([])
         try:
-            yield self._lend(lease, run)
+            lent.hosts = self._lend(lease, run, disk)
+            yield lent
         finally:
-            try:
-                self.give_back(lease, run)
-            except CiPipelineError as error:
-                log.warning("lease %s is left to the reconciler: %s", lease.name, error)
+            if not lent.keep:
+                self._give_back_or_leave(lease, run)
 
-    def give_back(self, lease: HostLease, run: Run) -> None:
+    def give_back_all(self, run: Run, stage: str) -> int:
+        """Return what all tries of a stage were lent; return how many hosts were asked for.
+
+        Raises:
+            ExecutorError: some could not be returned; their lease says why.
+        """
+        lent_to = store.transact(partial(host_leases.lent_to, run=run, stage=stage))
+        for lease in lent_to:
+            self.give_back(lease, run)
+        return sum(lease.hosts_count for lease in lent_to)
+
+    def give_back(self, lease: HostLease, run: Run, *, anyway: bool = False) -> None:
         """Return the hosts of a lease; what is gone already is no failure.
+
+        Args:
+            lease: the lease.
+            run: whose it is.
+            anyway: also when the hosts are another machine's, which is gone.
 
         Raises:
             ExecutorError: they could not be returned; the lease says why.
         """
+        if (elsewhere := where_to_return(lease)) and not anyway:
+            raise ExecutorError(elsewhere)
         # Not the one that is cancelled: what was lent is returned all the same.
         report = self._play(self._executor(lease.provider), TEARDOWN, lease, run)
         if not rules.is_fine(report.status):
@@ -99,19 +129,32 @@ class Lender:
         """End what asks for hosts, from another thread or a signal handler."""
         self._lending.cancel()
 
-    def _lend(self, lease: HostLease, run: Run) -> list[Host]:
-        report = self._play(self._lending, PROVISION, lease, run)
+    def _wanted(self, count: int) -> Wanted:
+        asked = self._settings.provision
+        return Wanted(asked.provider, count, asked.hours, socket.gethostname() if asked.is_of_this_machine else "")
+
+    def _give_back_or_leave(self, lease: HostLease, run: Run) -> None:
+        try:
+            self.give_back(lease, run)
+        except CiPipelineError as error:
+            log.warning("lease %s is left to the reconciler: %s", lease.name, error)
+
+    def _lend(self, lease: HostLease, run: Run, disk: str) -> list[Host]:
+        report = self._play(self._lending, PROVISION, lease, run, _of_disk(disk))
         if not rules.is_fine(report.status):
             raise ExecutorError(report.reason)
         hosts: list[Host] = report.outputs.get("hosts", [])
         store.transact(partial(host_leases.record, name=lease.name, hosts=hosts))
         return hosts
 
-    def _play(self, executor: AnsibleExecutor, playbook: str, lease: HostLease, run: Run) -> Report:
+    def _play(
+        self, executor: AnsibleExecutor, playbook: str, lease: HostLease, run: Run, more: Request | None = None
+    ) -> Report:
         workspace = self._workspace(playbook, lease, run)
         workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.let_go()  # hosts may be waited for
-        return executor.run(self._request(playbook, lease, run, workspace), workspace=workspace)
+        request = self._request(playbook, lease, run, workspace) | (more or {})
+        return executor.run(request, workspace=workspace)
 
     def _workspace(self, playbook: str, lease: HostLease, run: Run) -> Path:
         """Return where a playbook works: with the try that hosts are lent for, or beside it when they are returned.
@@ -144,6 +187,20 @@ class Lender:
         return AnsibleExecutor(playbooks=settings.project_folder() / "playbooks", secrets=secrets)
 
 
+def where_to_return(lease: HostLease) -> str:
+    """Return a sentence that says where a lease has to be returned, `""` when that can be here."""
+    here = socket.gethostname()
+    if lease.machine in {"", here}:
+        return ""
+    how = f"`ci-pipeline leases return {lease.name}` there, or with --anyway here if that machine is gone"
+    return f"its hosts are on {lease.machine}, and this is {here}: {how}"
+
+
+def _of_disk(disk: str) -> Request:
+    # Whether a host comes up that boots what is composed is for the stage to find out: it may be the package's fault.
+    return {"provision_disk": disk, "provision_await_ssh": False} if disk else {}
+
+
 def folder_of(configured: Settings, name: str) -> Path:
     """Return the folder of a lease: `<state>/leases/<lease>`."""
     return configured.state / "leases" / name
@@ -158,7 +215,7 @@ def environment_of(configured: Settings, provider: str, environment: Mapping[str
 
 
 def return_leaked(configured: Settings) -> list[tuple[str, str]]:
-    """Return the hosts of leases that are nobody's any more.
+    """Return the hosts of leases that are nobody's any more, but for those that another machine has to return.
 
     Returns:
         Run id and a sentence, for each that was returned.
@@ -167,6 +224,8 @@ def return_leaked(configured: Settings) -> list[tuple[str, str]]:
         leaked = host_leases.leaked(session)
     returned = []
     for lease, run in leaked:
+        if where_to_return(lease):
+            continue
         try:
             Lender(configured).give_back(lease, run)
         except (ExecutorError, StageEnded) as error:

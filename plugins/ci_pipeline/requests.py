@@ -25,7 +25,7 @@ from ci_pipeline.stages import (
     SMOKE_TEST,
     Stage,
 )
-from ci_pipeline.store import runs
+from ci_pipeline.store import images, runs
 from ci_pipeline.store.tables import Run, StageResult
 
 _TESTING: Final = (FUNCTIONAL_TESTS, INTEGRATION_TESTS, CONFORMANCE_TESTS)
@@ -88,6 +88,7 @@ def make(session: Session, settings: Settings, run: Run, stage: Stage, *, worksp
         **{key: known[key] for key in _NEEDS[stage.name]},
         "install": install_list(session, settings, run),
         **_cluster(settings, stage),
+        **({"compose_rev": _commit_of_image(session, run, known)} if stage is PROVISION_HOSTS else {}),
         **(tools.builds_with(settings, run.branch) if stage is BUILD_PACKAGE else {}),
         **(tools.composes_with(settings) if stage is COMPOSE_OSTREE else {}),
         **(tools.images_with(settings, run.branch) if stage in _OF_THE_IMAGE else {}),
@@ -156,6 +157,11 @@ def common(settings: Settings, run: Run, name: str, workspace: Path) -> Request:
         "cache": str(settings.state / "cache"),
         "cluster_dir": str(_folder_of(settings, run) / "cluster"),
     }
+
+
+def _commit_of_image(session: Session, run: Run, known: dict[str, Any]) -> str:
+    """Return the commit of the image under test, which may be another run's."""
+    return images.of_branch(session, branch=run.branch, name=known["image_name"]).compose_rev
 
 
 def _folder_of(settings: Settings, run: Run) -> Path:

@@ -59,6 +59,7 @@ from ci_pipeline.sections import (
     StageSettings,
 )
 from ci_pipeline.sink_sections import KINDS, AnySink, Delivery, SinkSettings
+from ci_pipeline.stages import PROVISION_HOSTS, STEPS
 from ci_pipeline.storm_sections import Storm
 
 CONFIG_VARIABLE: Final = "CI_PIPELINE_CONFIG"
@@ -135,19 +136,26 @@ class Settings(BaseSettings):
     @field_validator("provision")
     @classmethod
     def _has_hosts_for_every_stage(cls, provision: Provision, info: ValidationInfo) -> Provision:
-        conformance, stages = info.data.get("conformance"), info.data.get("stages")
-        if provision.provider == "qemu" or conformance is None or stages is None:
+        stages = info.data.get("stages")
+        if provision.provider == "qemu" or stages is None:
             return provision
-        if conformance.cluster in INSTALLED:
-            msg = (
-                f'conformance.cluster = "{conformance.cluster}" is installed on virtual machines of the builder: it '
-                'needs provider = "qemu"; or have the cluster be "existing", "control-plane" or "none"'
-            )
-            raise ValueError(msg)
         if stages.integration_tests.executor == "jenkins":
             msg = 'stages.integration_tests.executor = "jenkins" boots its host itself: it needs provider = "qemu"'
             raise ValueError(msg)
         return provision
+
+    @model_validator(mode="after")
+    def _lends_as_long_as_a_cluster_lasts(self) -> Self:
+        if self.provision.provider == "qemu" or self.conformance.cluster not in INSTALLED:
+            return self
+        needed = sum(self.stage_limits(step.name).seconds for step in STEPS[PROVISION_HOSTS.event]) / 3600
+        if needed > self.provision.hours:
+            msg = (
+                f"provision.hours = {self.provision.hours:g} is less than the steps of the cluster may take together, "
+                f"{needed:.1f} (limits.seconds): its hosts would be returned under it"
+            )
+            raise ValueError(msg)
+        return self
 
     def is_watched(self, namespace: str, repo: str) -> bool:
         """Tell whether pushes to a package get a run."""

@@ -48,6 +48,19 @@ def test_one_that_is_not_known_is_named(cli: Cli, servers: object) -> None:
     assert "there is no lease ci-nobody; `ci-pipeline leases` lists them" in shown.stderr
 
 
+def test_what_another_machine_has_to_return_is_said_with_where(cli: Cli, lent: str) -> None:
+    """In the list, and when it is to be returned here."""
+    with store.session() as session:
+        lease = host_leases.named(session, lent)
+        lease.machine, lease.until = "worker-2", lease.asked_at
+    shown, refused = cli("leases"), cli("leases", "return", lent)
+
+    assert "leaked: to be returned on worker-2" in " ".join(shown.stdout.split())
+    assert refused.exit_code == 1
+    assert "its hosts are on worker-2, and this is " in refused.stderr
+    assert "or with --anyway here if that machine is gone" in refused.stderr
+
+
 def test_what_is_lent_is_shown_and_returned(cli: Cli, lent: str) -> None:
     """Whose it is and its hosts; returned twice it is gone."""
     shown, data = cli("leases"), json.loads(cli("leases", "--json").stdout)

@@ -5,6 +5,7 @@ The machine is a pool's stock host in small: it has ostree, a network, and a boo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
@@ -51,7 +52,14 @@ LD_LIBRARY_PATH=/usr/lib/pool/lib exec /usr/lib/pool/ostree.bin "$@"
 @pytest.fixture
 def served(branch: Branch) -> Iterator[str]:
     """Serve the branch's repository over HTTP; return its address as the machine sees it."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(branch.ostree))
+    with serving(branch.ostree) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve a folder over HTTP for the block; yield its address as a machine in a user network sees it."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -38,11 +38,12 @@ exec "$@"
 
 @dataclass
 class SshHost:
-    """One host: `folder` is its root, `port` where it listens on 127.0.0.1."""
+    """One host: `folder` is its root, `port` where it listens on 127.0.0.1, `deployed` the commit it says it runs."""
 
     folder: Path
     name: str
     port: int = 0
+    deployed: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def request(self, **more: Any) -> dict[str, Any]:
@@ -77,6 +78,8 @@ class SshHost:
     def _build(self, public_key: str) -> None:
         for name in ("etc/dropbear", "home/.ssh", "run", "var/usrlocal", "usr/bin", "usr/lib", "usr/lib64", "usr/sbin"):
             (self.folder / name).mkdir(parents=True, mode=0o755)
+        if self.deployed:
+            (self.folder / "run" / f"{self.deployed}.0").mkdir()
         busybox = shutil.which("busybox")
         assert busybox, "busybox is not installed"
         shutil.copy(busybox, self.folder / "usr" / "bin" / "busybox")
@@ -107,6 +110,8 @@ class SshHost:
         for name in ("/usr/lib", "/usr/lib64"):
             words += ["--ro-bind", name, name, "--symlink", name.lstrip("/"), name.removeprefix("/usr")]
         words += ["--symlink", "usr/bin", "/bin"]
+        # Where a kernel that was started without `ostree=` has its deployment.
+        words += ["--symlink", f"run/{self.deployed}.0", "/sysroot"] if self.deployed else []
         for name in ("etc", "var", "run", "home"):
             words += ["--bind", str(self.folder / name), f"/{name}"]
         words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108

@@ -25,10 +25,14 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """A lease that is not returned; `hosts` as hosts.json has them, `leaked`: it is nobody's any more."""
+    """A lease that is not returned; `hosts` as hosts.json has them, `leaked`: it is nobody's any more.
+
+    `machine` is the one whose own the hosts are, which has to return them; `""`: any of the pipeline's can.
+    """
 
     lease: str
     provider: str
+    machine: str
     run: str
     stage: str
     try_number: int
@@ -56,12 +60,18 @@ def show_leases(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 @leases.command("return")
-def return_lease(name: Annotated[str, typer.Argument(metavar="LEASE", help="as `leases` lists it")]) -> None:
+def return_lease(
+    name: Annotated[str, typer.Argument(metavar="LEASE", help="as `leases` lists it")],
+    *,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also when they are on another machine, which is gone.")
+    ] = False,
+) -> None:
     """Return the hosts of a lease now, whoever may use them. Twice is as good as once."""
     with store.session() as session:
         lease = host_leases.named(session, name)
         run = session.get_one(Run, lease.run_id)
-    Lender(settings.load()).give_back(lease, run)
+    Lender(settings.load()).give_back(lease, run, anyway=anyway)
     say(f"{name} is returned to {lease.provider}")
 
 
@@ -74,6 +84,7 @@ def _state(lease: HostLease, run: Run, *, leaked: bool) -> LeaseState:
     return LeaseState(
         lease=lease.name,
         provider=lease.provider,
+        machine=lease.machine,
         run=run.run_id,
         stage=lease.stage,
         try_number=lease.try_number,
@@ -87,5 +98,6 @@ def _state(lease: HostLease, run: Run, *, leaked: bool) -> LeaseState:
 
 def _row(one: LeaseState) -> tuple[str, ...]:
     hosts = ", ".join(str(host["address"]) for host in one.hosts) or "none yet"
-    what = ": ".join(filter(None, ("leaked" if one.leaked else "", one.trouble)))
+    elsewhere = f"to be returned on {one.machine}" if one.leaked and one.machine else ""
+    what = ": ".join(filter(None, ("leaked" if one.leaked else "", elsewhere, one.trouble)))
     return one.lease, one.provider, one.run, one.stage, local_time(one.since), local_time(one.until), hosts, what

@@ -1,7 +1,8 @@
 """Leases of test hosts: written down before a provider is asked, so that what a killed worker left is found.
 
 A row is the truth of what may be lent; the lease's folder has its key. A lease is a leak when its try has ended, or its
-time is over, and nobody has returned it.
+time is over, and nobody has returned it. Hosts of a cluster outlive the try that lent them: they are their run's as
+long as it has its cluster.
 """
 
 import hashlib
@@ -14,6 +15,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ci_pipeline.errors import StoreError
+from ci_pipeline.stages import PROVISION_HOSTS
+from ci_pipeline.store import leases
 from ci_pipeline.store.builder_leases import time_of
 from ci_pipeline.store.host_tables import HostLease
 from ci_pipeline.store.tables import Run, StageResult
@@ -26,11 +29,12 @@ _FOLDING_UP: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of whom: so many hosts for so many hours."""
+    """What is asked of whom: so many hosts for so many hours. `machine`: the one they will run on, if it is ours."""
 
     provider: str
     count: int
     hours: float
+    machine: str = ""
 
 
 def name_of(run: Run, stage: str, try_number: int) -> str:
@@ -47,7 +51,8 @@ def begin(session: Session, run: Run, stage: str, try_number: int, wanted: Wante
     """Write a lease down, before its provider is asked. One that was begun before is gone on with."""
     name, until = name_of(run, stage, try_number), time_of(session) + timedelta(hours=wanted.hours)
     lease = session.get(HostLease, name) or HostLease(name=name, run_id=run.id, stage=stage, try_number=try_number)
-    lease.provider, lease.hosts_count, lease.until, lease.returned_at = wanted.provider, wanted.count, until, None
+    lease.provider, lease.machine, lease.hosts_count = wanted.provider, wanted.machine, wanted.count
+    lease.until, lease.returned_at = until, None
     session.add(lease)
     session.flush()
     return lease
@@ -88,6 +93,11 @@ def lent(session: Session) -> list[tuple[HostLease, Run]]:
     return [(lease, run) for lease, run in session.execute(rows.order_by(HostLease.asked_at))]
 
 
+def lent_to(session: Session, run: Run, stage: str) -> list[HostLease]:
+    """Return what any try of a stage was lent and is not returned, oldest first."""
+    return [lease for lease, whose in lent(session) if whose.id == run.id and lease.stage == stage]
+
+
 def leaked(session: Session) -> list[tuple[HostLease, Run]]:
     """Return what is lent and nobody's: its try ended a minute ago, or its time is over."""
     now = time_of(session)
@@ -104,6 +114,8 @@ def _is_over(session: Session, lease: HostLease, run: Run, now: datetime) -> boo
     tries = select(StageResult).where(StageResult.run_id == run.id, StageResult.stage == lease.stage)
     this = session.scalar(tries.where(StageResult.try_number == lease.try_number))
     if run.status is None and this is not None and this.status is None:
+        return False
+    if lease.stage == PROVISION_HOSTS.name and leases.has_cluster(session, run=run.id):
         return False
     ended = (this.ended_at if this else None) or run.ended_at or lease.asked_at
     return ended + _FOLDING_UP <= now

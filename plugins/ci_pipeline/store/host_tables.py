@@ -13,7 +13,8 @@ from ci_pipeline.store.tables import Base
 class HostLease(Base):
     """Hosts that are lent to a try of a stage, from before the provider is asked until they are returned.
 
-    `hosts` is what the provider lent, as hosts.json has it; `trouble` why they could not be returned so far.
+    `hosts` is what the provider lent, as hosts.json has it; `trouble` why they could not be returned so far. `machine`
+    is the name of the one whose own they are, which alone can return them; `""`: any of the pipeline's can.
     """
 
     __tablename__ = "host_lease"
@@ -24,6 +25,7 @@ class HostLease(Base):
     stage: Mapped[str]
     try_number: Mapped[int]
     provider: Mapped[str]
+    machine: Mapped[str] = mapped_column(server_default="")
     hosts_count: Mapped[int]
     hosts: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
     asked_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -33,8 +33,7 @@ def smoke_passed(session: Session, *, run: int, name: str) -> None:
 
 def validated(session: Session, *, branch: str, name: str) -> None:
     """Record that the conformance tests passed on an image, the newest of that name; its manifest is to say so."""
-    named = select(Image).where(Image.branch == branch, Image.name == name)
-    image = session.scalar(named.order_by(Image.id.desc()).limit(1))
+    image = session.scalar(_named(branch, name))
     if image is not None:
         image.validated_at, image.manifest_sha256 = datetime.now(UTC), STALE
 
@@ -71,6 +70,19 @@ def find(session: Session, name: str) -> Image:
     return image
 
 
+def of_branch(session: Session, *, branch: str, name: str) -> Image:
+    """Return the newest image of a name on a branch.
+
+    Raises:
+        StoreError: there is none.
+    """
+    image = session.scalar(_named(branch, name))
+    if image is None:
+        msg = f"{branch} has no image {name}; `ci-pipeline images` lists them"
+        raise StoreError(msg)
+    return image
+
+
 def under_test(session: Session, run: Run) -> dict[str, Any]:
     """Return `image_name` and `image_sha256` of what a run's cluster is made of: its own, else the branch's newest."""
     own = session.scalar(_good(run.branch).where(Image.run_id == run.id).limit(1))
@@ -81,6 +93,11 @@ def under_test(session: Session, run: Run) -> dict[str, Any]:
 def newest_good(session: Session, branch: str) -> Image | None:
     """Return the branch's newest image that has booted, None when there is none or its file is gone."""
     return session.scalar(_good(branch).limit(1))
+
+
+def _named(branch: str, name: str) -> Select[Image]:
+    named = select(Image).where(Image.branch == branch, Image.name == name)
+    return named.order_by(Image.id.desc()).limit(1)
 
 
 def _good(branch: str) -> Select[Image]:

@@ -11,12 +11,13 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 
 import boto3
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 REGION: Final = "eu-central-1"
@@ -70,12 +71,32 @@ def keys(url: str) -> list[str]:
 @contextlib.contextmanager
 def without_room(url: str) -> Iterator[str]:
     """Have a server that passes everything on to another one, and has no room for instances; yield its URL."""
+    with _before(url, lambda action: _NO_ROOM if action == "RunInstances" else b"") as own:
+        yield own
+
+
+@contextlib.contextmanager
+def recorded(url: str) -> Iterator[tuple[str, set[str]]]:
+    """Have a server that passes everything on to another one; yield its URL, and what it was asked for so far."""
+    actions: set[str] = set()
+
+    def record(action: str) -> bytes:
+        actions.add(action)
+        return b""
+
+    with _before(url, record) as own:
+        yield own, actions
+
+
+@contextlib.contextmanager
+def _before(url: str, refusal: Callable[[str], bytes]) -> Iterator[str]:
+    """Have a server before another one; what `refusal` returns for an action is answered instead. Yield its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if b"Action=RunInstances" in body:
-                self._answer(500, _NO_ROOM)
+            if refused := refusal(parse_qs(body.decode())["Action"][0]):
+                self._answer(500, refused)
             else:
                 answer = requests.post(url, data=body, headers=dict(self.headers), timeout=30)
                 self._answer(answer.status_code, answer.content)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
-from tests.infra.providers.ec2 import REGION, alive, client, keys, moto, without_room
+from tests.infra.providers.ec2 import REGION, alive, client, keys, moto, recorded, without_room
 from tests.playbooks.leases import lease_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.playbooks.stage_runs import RunStage
 
+DOCS = Path(__file__).parents[3] / "docs" / "provisioning-clouds.md"
+POLICY = re.compile(r"```json\n(.*?)```", re.DOTALL)
 SECRET = "canary-of-the-secret-key"  # noqa: S105 - made up
 
 
@@ -154,6 +157,25 @@ def test_a_host_that_was_lost_is_replaced(lend: Any, ec2: str) -> None:
     assert len(set(second) & set(first)) == 1
     assert len(second) == len(third) == 2
     assert not set(third) & set(second)
+
+
+@pytest.mark.timeout(900)
+def test_the_policy_of_the_docs_allows_what_is_asked_for_and_no_more(lend: Any, ec2: str) -> None:
+    """From a first lease to the return of one that was lent again, with a host that was stopped, and with a group."""
+    group = client(ec2).describe_security_groups()["SecurityGroups"][0]["GroupName"]
+    subnet = client(ec2).describe_subnets()["Subnets"][0]["SubnetId"]
+    with recorded(ec2) as (url, asked):
+        host = lend("provision", endpoint=url, hosts=1)["outputs"]["hosts"][0]["id"]
+        client(ec2).stop_instances(InstanceIds=[host])
+        results = [lend(playbook, endpoint=url, hosts=1) for playbook in ("provision", "find_leases", "teardown")]
+        narrow = {"subnet": subnet, "security_group": group}
+        results += [lend(playbook, endpoint=url, hosts=1, **narrow) for playbook in ("provision", "teardown")]
+    documented = json.loads(POLICY.search(DOCS.read_text(encoding="utf-8"))[1])  # type: ignore[index]
+    allowed = {action for one in documented["Statement"] for action in one["Action"]}
+
+    assert [(one["status"], one["reason"]) for one in results] == [("SUCCESS", "")] * 5
+    # EC2 asks for this right, too, of who launches or imports with tags.
+    assert {f"ec2:{action}" for action in asked} | {"ec2:CreateTags"} == allowed
 
 
 def with_secret(tmp_path: Path) -> list[str]:

@@ -29,15 +29,16 @@ def cluster_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, cluster_dir: Path) -> Iterator[Callable[[], SshHost]]:
-    """Return a function that starts another host."""
+def start(tmp_path: Path, cluster_dir: Path) -> Iterator[Callable[..., SshHost]]:
+    """Return a function that starts another host, which says that it runs a commit."""
     key = (cluster_dir / "key.pub").read_text(encoding="ascii")
     with contextlib.ExitStack() as running:
         started: list[SshHost] = []
 
-        def one_more() -> SshHost:
+        def one_more(deployed: str = "") -> SshHost:
             name = f"node-{len(started) + 1}"
-            started.append(running.enter_context(SshHost(tmp_path / "hosts" / name, name).running(key)))
+            host = SshHost(tmp_path / "hosts" / name, name, deployed=deployed)
+            started.append(running.enter_context(host.running(key)))
             return started[-1]
 
         yield one_more

@@ -61,6 +61,32 @@ def test_what_a_cloud_refuses_is_said_with_what_to_do(provider: str, said: str, 
     assert said in str(caught.value)
 
 
+def test_of_several_hosts_the_first_that_failed_is_told() -> None:
+    """That some failed says nothing; the address that was asked may be long."""
+    asked = "HttpException: 403: Client Error for url: https://cloud.example.org/" + "x" * 300
+    items = [{"msg": "fine"}, {"failed": True, "msg": f"{asked}, Quota exceeded for instances"}]
+    failure = {"msg": "One or more items failed", "results": items}
+    sentence = module("cloud_refusal").sentence("openstack", OPENSTACK, failure)
+
+    assert sentence.startswith("the project's quota is used up: return hosts, or have it raised (it said: HttpExc")
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        (
+            "Failed to discover: check that your auth_url is correct. Unable to establish connection",
+            "the cloud cannot be",
+        ),
+        ("Security group g not found for project 1", "the cloud has no security group of provision.*.security_group:"),
+        ("'Image' object has no attribute", "provider openstack failed: 'Image' object has no attribute"),
+    ],
+)
+def test_words_that_only_look_like_a_reason_are_none(said: str, meaning: str) -> None:
+    """What somebody has to do is in the first that is meant."""
+    assert module("cloud_refusal").sentence("openstack", OPENSTACK, {"msg": said}).startswith(meaning)
+
+
 def test_a_failure_of_ours_keeps_its_sentence() -> None:
     """It says what to do already."""
     sentence = module("cloud_refusal").sentence("aws", AWS, {"msg": "the disk is full", "fault": "infrastructure"})
