@@ -73,7 +73,7 @@ class Build:
         require("createrepo_c")
         try:
             if self.is_kept():
-                return {"outputs": self.outputs, "key": self.key, "reuses": True}
+                return {"outputs": self.outputs, "content_key": self.key, "reuses": True}
             spec = self.read_spec()
             self.fetch_sources()
             files = self.build_in_mock(spec) if self.params["mock"] else self.build(spec, "-ba")
@@ -82,7 +82,7 @@ class Build:
         except StageError as error:
             error.part |= {"outputs": self.outputs, "artifacts": self.artifacts}
             raise
-        return {"outputs": self.outputs, "artifacts": self.artifacts, "key": self.key}
+        return {"outputs": self.outputs, "artifacts": self.artifacts, "content_key": self.key}
 
     def is_kept(self) -> bool:
         """Make the key, if everything is known that gets into the build; tell whether one of that key is kept."""

@@ -4,8 +4,8 @@
 A stage calls it once at the end of its block, and once in its rescue with `failure: "{{ ansible_failed_result }}"`.
 `parts` are the registered results of the stage's modules: their `outputs`, `artifacts`, `tests` and `tool_seconds` are
 added up, and the worst of their `status` counts unless `status` is given. A part with `again_in` has not ended: the
-stage is to be looked at again in so many seconds. A part may have the `key` of what is made, and may say that it
-`reuses` what is kept of that key. The file appears whole or not at all.
+stage is to be looked at again in so many seconds. A part may have the `content_key` of what is made, and may say that
+it `reuses` what is kept of that key. The file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def result(params: dict[str, Any]) -> dict[str, Any]:
         "tool_seconds": round(sum(float(part.get("tool_seconds") or 0) for part in sources), 3),
         "again_in": 0.0 if params["failure"] else max(float(part.get("again_in") or 0) for part in sources),
         "seconds": max(float(part.get("seconds") or 0) for part in sources),
-        "key": next((part["key"] for part in sources if part.get("key")), ""),
+        "content_key": next((part["content_key"] for part in sources if part.get("content_key")), ""),
         "reuses": any(part.get("reuses") for part in sources),
     }
 

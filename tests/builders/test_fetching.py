@@ -93,11 +93,11 @@ def test_nothing_but_what_is_reported_and_written_comes_back(left: Left) -> None
 
 def test_of_what_is_reused_nothing_comes_back_but_that_it_is(left: Left) -> None:
     """The pipeline has it; a folder of that name on the builder is not what is meant."""
-    left.write_report(artifacts=[], outputs={}, key="5" * 64, reuses=True)
+    left.write_report(artifacts=[], outputs={}, content_key="5" * 64, reuses=True)
     left.fetch()
     told = json.loads((left.workspace / "result.json").read_text(encoding="utf-8"))
 
-    assert (told["key"], told["reuses"]) == ("5" * 64, True)
+    assert (told["content_key"], told["reuses"]) == ("5" * 64, True)
     assert not left.repo.exists()
     assert not Path(left.request["package_link"]).is_symlink()
 

@@ -113,9 +113,9 @@ def test_what_cannot_be_taken_is_made_in_the_same_try(
     old, key = new_run(rev="a" * 40), "5" * 64
     with store.session() as session:
         tries.begin(session, old.id, BUILD_PACKAGE, 1)
-        tries.end(session, old.id, BUILD_PACKAGE, 1, report(BUILD_PACKAGE).model_copy(update={"key": key}))
+        tries.end(session, old.id, BUILD_PACKAGE, 1, report(BUILD_PACKAGE).model_copy(update={"content_key": key}))
     operator = BuildPackageOperator()
-    executor = carried_out(operator, Report(status=Status.SUCCESS, key=key, reuses=True))
+    executor = carried_out(operator, Report(status=Status.SUCCESS, content_key=key, reuses=True))
     with pytest.raises(TaskDeferred):
         operator.execute(context(operator))
 

@@ -72,7 +72,7 @@ def kept(
 
 def end(run: Run, status: Status, fault: Fault = Fault.NONE, *, key: str = "", try_number: int = 1) -> None:
     """Let a try of a run's build have ended."""
-    said = report(BUILD_PACKAGE, status, fault=fault).model_copy(update={"key": key})
+    said = report(BUILD_PACKAGE, status, fault=fault).model_copy(update={"content_key": key})
     with store.session() as session:
         tries.begin(session, run.id, BUILD_PACKAGE, try_number)
         tries.end(session, run.id, BUILD_PACKAGE, try_number, said)

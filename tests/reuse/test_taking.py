@@ -24,7 +24,7 @@ from tests.makers import change
 
 KEY = "5" * 64
 RPM = "greeter-1.0-1.3.35fdde9.fc26.noarch.rpm"
-SAID = Report(status=Status.SUCCESS, key=KEY, reuses=True, outputs={"commits": 3, "commit_subject": "mine"})
+SAID = Report(status=Status.SUCCESS, content_key=KEY, reuses=True, outputs={"commits": 3, "commit_subject": "mine"})
 pytestmark = pytest.mark.usefixtures("database")
 
 
@@ -65,7 +65,7 @@ class Pipeline:
             "repodata": {"repomd.xml": sha256(repo / "repodata" / "repomd.xml")},
         }
         artifacts = [reported(path, kind) for path, kind in made]
-        return self.end(run, Report(status=Status.SUCCESS, key=KEY, outputs=outputs, artifacts=artifacts))
+        return self.end(run, Report(status=Status.SUCCESS, content_key=KEY, outputs=outputs, artifacts=artifacts))
 
     def end(self, run: Run, report: Report) -> Report:
         """Write down how the first try of a run's build ended."""
@@ -191,7 +191,7 @@ def test_a_stage_cannot_take_what_it_was_not_offered(pipeline: Pipeline) -> None
     "said",
     [
         '{"status": "SUCCESS", "reuses": true}',
-        f'{{"status": "FAILURE", "fault": "package", "key": "{KEY}", "reuses": true}}',
+        f'{{"status": "FAILURE", "fault": "package", "content_key": "{KEY}", "reuses": true}}',
     ],
 )
 def test_a_report_that_reuses_names_a_key_and_has_succeeded(said: str) -> None:
@@ -200,7 +200,7 @@ def test_a_report_that_reuses_names_a_key_and_has_succeeded(said: str) -> None:
         parse_report(said.encode())
 
 
-@pytest.mark.parametrize("field", ['"source": 1', '"reused_from": 1', '"key": "not a digest"'])
+@pytest.mark.parametrize("field", ['"source": 1', '"reused_from": 1', '"content_key": "not a digest"'])
 def test_no_report_says_itself_whose_output_it_took(field: str) -> None:
     """The result it names might be of anything."""
     with pytest.raises(ExecutorError, match="breaks the stage contract"):
@@ -235,7 +235,7 @@ def test_it_is_told_as_if_it_had_been_made_now(pipeline: Pipeline) -> None:
     done = pipeline.take(new)
 
     assert done.outputs == {**theirs, "package_repo": str(pipeline.repo(new)), "commit_subject": "mine"}
-    assert (done.status, done.reason, done.key) == (Status.SUCCESS, "", KEY)
+    assert (done.status, done.reason, done.content_key) == (Status.SUCCESS, "", KEY)
 
 
 def test_a_side_run_leaves_the_packages_address(pipeline: Pipeline) -> None:

@@ -73,8 +73,8 @@ class ReportedTest(_Part):
 class Report(_Part):
     """How a stage ended; with `again_in`, that it has not, and is to be looked at again in so many seconds.
 
-    `seconds` is the wall time of what the stage waits for, if that began before this playbook did. `key` is made of all
-    that gets into the output; with `reuses` nothing was made, and what is kept of that key is to be taken.
+    `seconds` is the wall time of what the stage waits for, if that began before this playbook did. `content_key` is of
+    all that gets into the output; with `reuses` nothing was made, and what is kept of that key is to be taken.
     """
 
     status: Status
@@ -86,7 +86,7 @@ class Report(_Part):
     tool_seconds: Seconds = 0
     again_in: Annotated[float, Field(ge=0, le=3600)] = 0
     seconds: Seconds = 0
-    key: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
+    content_key: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
     reuses: bool = False
 
 
@@ -171,7 +171,7 @@ def parse_report(data: bytes) -> Report:
     if report.again_in and report.status is not Status.SUCCESS:
         msg = f"the stage's {REPORT_NAME} breaks the stage contract at again_in: a stage that goes on has no status yet"
         raise ExecutorError(msg)
-    if report.reuses and (not report.key or report.status is not Status.SUCCESS or report.again_in):
+    if report.reuses and (not report.content_key or report.status is not Status.SUCCESS or report.again_in):
         msg = f"the stage's {REPORT_NAME} breaks the stage contract at reuses: it names no key, or has not succeeded"
         raise ExecutorError(msg)
     if report.status is Status.ABORTED:

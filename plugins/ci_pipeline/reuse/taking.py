@@ -56,10 +56,10 @@ class Taking:
         Raises:
             ExecutorError: the stage names a key that it was not told of.
         """
-        if report.key not in self.request.get("reuse", {}).get("known", ()):
+        if report.content_key not in self.request.get("reuse", {}).get("known", ()):
             msg = "the stage says that it reuses what nobody has kept"
             raise ExecutorError(msg)
-        kept = store.transact(partial(self._find, key=report.key))
+        kept = store.transact(partial(self._find, key=report.content_key))
         if kept is None:
             return self._anew("what was kept has just been removed")
         try:
@@ -83,10 +83,10 @@ class Taking:
         Incoming(aside, repo, whole=True).put()
         if self.request["promote"]:
             move_link(Path(self.request["package_link"]), repo)
-        log.info("reused from run %s: the same inputs (key %s)", name, report.key)
+        log.info("reused from run %s: the same inputs (key %s)", name, report.content_key)
         own = {key: report.outputs[key] for key in _OWN if key in report.outputs}
         return Reused(
-            **report.model_dump(include={"status", "key", "tool_seconds"}),
+            **report.model_dump(include={"status", "content_key", "tool_seconds"}),
             outputs={**kept.outputs, **own, "package_repo": str(repo)},
             artifacts=artifacts,
             source=kept.reused_from_id or kept.id,

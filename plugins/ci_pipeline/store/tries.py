@@ -60,7 +60,7 @@ def end(session: Session, run: int, stage: Stage, try_number: int, report: Repor
         raise StoreError(msg)
     found.status, found.reason, found.fault = report.status, report.reason, report.fault
     found.outputs, found.tool_seconds = {**found.outputs, **report.outputs}, report.tool_seconds
-    found.content_key = report.key if report.status is Status.SUCCESS else ""
+    found.content_key = report.content_key if report.status is Status.SUCCESS else ""
     found.reused_from_id = report.source if isinstance(report, Reused) else None
     found.ended_at = datetime.now(UTC)
     found.tests = [TestResult(**test.model_dump()) for test in report.tests]
