@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ci_pipeline import requests, rules, store
 from ci_pipeline.addresses import artifacts_of
-from ci_pipeline.errors import ExecutorError, StageEnded, StoreError
-from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, sentence_of
+from ci_pipeline.executors.report import Report
 from ci_pipeline.outcome import Status
 from ci_pipeline.provisioning import Lender
-from operators.stage import StageOperator
+from operators.stage import StageOperator, reported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,18 +46,7 @@ class LentHostsOperator(StageOperator):
     def carry_out_lent(self, run: Run, workspace: Path, *, count: int = 1, keep: bool = False) -> Report:
         """Carry the stage out on hosts that are lent for it; with `keep`, they stay lent when it ends well."""
         try:
-            # Before the folders in it: the ones above a new folder are made open to others.
-            workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-            written = self._have_disk(run, workspace / _DISK)
-            if not rules.is_fine(written.status):
-                return written
-            return self._on_hosts(run, workspace, str(written.outputs.get("disk", "")), count=count, keep=keep)
-        except StageEnded as error:
-            return aborted(str(error))
-        except (ExecutorError, StoreError) as error:
-            return infrastructure_failure(str(error))
-        except OSError as error:
-            return infrastructure_failure(sentence_of(error, workspace))
+            return reported(partial(self._with_disk, run, workspace, count=count, keep=keep), workspace)
         finally:
             shutil.rmtree(workspace / _DISK, ignore_errors=True)
 
@@ -67,6 +55,14 @@ class LentHostsOperator(StageOperator):
         if "lender" in self.__dict__:
             self.lender.cancel()
         super().on_kill()
+
+    def _with_disk(self, run: Run, workspace: Path, *, count: int, keep: bool) -> Report:
+        # Before the folders in it: the ones above a new folder are made open to others.
+        workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+        written = self._have_disk(run, workspace / _DISK)
+        if not rules.is_fine(written.status):
+            return written
+        return self._on_hosts(run, workspace, str(written.outputs.get("disk", "")), count=count, keep=keep)
 
     def _on_hosts(self, run: Run, workspace: Path, disk: str, *, count: int, keep: bool) -> Report:
         try_number = int(workspace.name.rpartition("-")[2])

@@ -27,7 +27,7 @@ from sensors.builder_trigger import BuilderTrigger
 from sensors.look_again_trigger import LookAgainTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from airflow.sdk import Context
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
     from ci_pipeline.settings import Settings
     from ci_pipeline.stages import Stage
     from ci_pipeline.store.tables import Run
+
+
+def reported(work: Callable[[], Report], workspace: Path) -> Report:
+    """Carry out a stage's work in its workspace; whatever goes wrong is a report, too."""
+    try:
+        return work()
+    except StageEnded as error:
+        return aborted(str(error))
+    except (ExecutorError, StoreError) as error:
+        return infrastructure_failure(str(error))
+    except OSError as error:
+        return infrastructure_failure(sentence_of(error, workspace))
 
 
 class StageOperator(BaseOperator):
@@ -139,24 +151,20 @@ class StageOperator(BaseOperator):
 
     def carry_out(self, run: Run, workspace: Path) -> Report:
         """Run the stage's playbook in a folder of its own; whatever goes wrong is a report, too."""
-        try:
-            request = store.transact(partial(self._request, run=run, workspace=workspace))
-            store.let_go()  # a stage may take hours
-            # For our account alone: what package code leaves there may be set-user-ID.
-            workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self.secret_files(workspace) as files:
-                report = self.stage_executor.run({**request, **files}, workspace=workspace)
-            return Taking(self.settings, run, request, workspace).take(report) if report.reuses else report
-        except StageEnded as error:
-            return aborted(str(error))
-        except (ExecutorError, StoreError) as error:
-            return infrastructure_failure(str(error))
-        except OSError as error:
-            return infrastructure_failure(sentence_of(error, workspace))
+        return reported(partial(self._run_playbook, run, workspace), workspace)
 
     def on_kill(self) -> None:
         """End the playbook, or the build, when the task is ended."""
         self.stage_executor.cancel()
+
+    def _run_playbook(self, run: Run, workspace: Path) -> Report:
+        request = store.transact(partial(self._request, run=run, workspace=workspace))
+        store.let_go()  # a stage may take hours
+        # For our account alone: what package code leaves there may be set-user-ID.
+        workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.secret_files(workspace) as files:
+            report = self.stage_executor.run({**request, **files}, workspace=workspace)
+        return Taking(self.settings, run, request, workspace).take(report) if report.reuses else report
 
     def _request(self, session: Session, run: Run, workspace: Path) -> Request:
         """Return what is asked for, and what may be reused of it."""

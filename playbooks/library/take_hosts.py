@@ -35,18 +35,15 @@ def take(params: dict[str, Any]) -> Part:
     cluster.remove()
     cluster.folder.mkdir(mode=0o700, parents=True)
     hosts = [LentHost(host, cluster.folder / KNOWN_HOSTS_NAME) for host in params["hosts"]]
+    where = params["compose_rev"], params["ostree_url"], params["limits"]
     with Clock.running(), ThreadPoolExecutor(len(hosts)) as all_at_once:
-        boots = [all_at_once.submit(host.put_on, *_commit(params), params["limits"]) for host in hosts]
+        boots = [all_at_once.submit(host.put_on, *where) for host in hosts]
         seconds = max(boot.result() for boot in boots)
     described = [host.described() for host in hosts]
     _check_addresses(described)
     described[0]["api_port"] = hosts[0].open_port(params["api_port"], cluster.folder / TUNNEL_NAME)
     outputs = {"cluster_hosts": described, "provision_seconds": round(seconds, 3)}
     return {"outputs": outputs, "tool_seconds": Clock.spent()}
-
-
-def _commit(params: dict[str, Any]) -> tuple[str, str]:
-    return params["compose_rev"], params["ostree_url"]
 
 
 def _check_addresses(described: list[dict[str, Any]]) -> None:

@@ -33,7 +33,8 @@ def test(params: dict[str, Any]) -> Part:
     rebase = Rebase(ssh, host["name"], params["compose_rev"])
     try:
         with Clock.running():
-            seconds = _rebased(rebase, params) if params["ostree_url"] else _booted(rebase, params)
+            limits, url = params["limits"], params["ostree_url"]
+            seconds = rebase.carry_out(url, limits) if url else _booted(rebase, float(limits["boot_seconds"]))
             part = examine(ssh, params)
     except StageError as error:
         error.part |= {"artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
@@ -44,17 +45,10 @@ def test(params: dict[str, Any]) -> Part:
     return part
 
 
-def _rebased(rebase: Rebase, params: dict[str, Any]) -> float:
-    boot_seconds = float(params["limits"]["boot_seconds"])
-    rebase.wait_for_ssh(boot_seconds)
-    rebase.deploy(params["ostree_url"], float(params["limits"]["seconds"]))
-    return rebase.reboot(boot_seconds)
-
-
-def _booted(rebase: Rebase, params: dict[str, Any]) -> float:
+def _booted(rebase: Rebase, boot_seconds: float) -> float:
     began = time.monotonic()
     try:
-        rebase.wait_for_ssh(float(params["limits"]["boot_seconds"]))
+        rebase.wait_for_ssh(boot_seconds)
     except InfrastructureError as error:
         raise PackageError(f"the composed host did not come up: {error}") from error
     return time.monotonic() - began

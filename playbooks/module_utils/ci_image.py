@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from typing import TYPE_CHECKING, Final
 
 from ansible.module_utils.ci_ostree import valid_checksum
 from ansible.module_utils.ci_stage import InfrastructureError, clean
-from ansible.module_utils.ci_tools import Clock, output
+from ansible.module_utils.ci_tools import Clock, output, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,16 +19,15 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.qcow2")
 
 
-def verified(folder: Path, name: str, sha256: str) -> Path:
+def verified(folder: Path, name: str, announced: str) -> Path:
     """Return the image's path. Raises InfrastructureError when it is missing, or not the file that was announced."""
     image = folder / name
     if not _NAME.fullmatch(name) or image.is_symlink() or not image.is_file():
         raise InfrastructureError(f"{folder} has no image {clean(name, 120)}; run the stage generate_image")
-    with image.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+    found = sha256(image)
+    if found != announced:
         raise InfrastructureError(
-            f"{name} is not the file that was announced: its sha256 is {found}, not {clean(sha256, 80)}"
+            f"{name} is not the file that was announced: its sha256 is {found}, not {clean(announced, 80)}"
         )
     return image
 
@@ -56,8 +54,6 @@ def publish(disk: Path, kind: str, image: Path) -> Part:
     finally:
         scratch.unlink(missing_ok=True)
         disk.unlink()
-    with image.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    outputs = {"image_name": image.name, "image_size": image.stat().st_size, "image_sha256": digest}
+    outputs = {"image_name": image.name, "image_size": image.stat().st_size, "image_sha256": sha256(image)}
     artifacts = [{"path": str(image), "kind": "image"}]
     return {"outputs": outputs, "artifacts": artifacts, "tool_seconds": Clock.spent()}

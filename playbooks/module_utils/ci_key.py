@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ansible.module_utils.ci_lookaside import read_list
 from ansible.module_utils.ci_sandbox import ETC
 from ansible.module_utils.ci_stage import PackageError
+from ansible.module_utils.ci_tools import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -78,7 +79,7 @@ def software(
 
 def _packages(dpkg: Path) -> str:
     if dpkg.is_file():
-        return _content(dpkg)
+        return sha256(dpkg)
     try:
         ran = subprocess.run(_RPMS, capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
@@ -116,7 +117,7 @@ def _described(root: Path, path: Path) -> bytes:
     if not stat.S_ISREG(mode):
         return b"\0".join((name, b"other", str(mode).encode()))
     kind = b"program" if mode & stat.S_IXUSR else b"file"
-    return b"\0".join((name, kind, _content(path).encode()))
+    return b"\0".join((name, kind, sha256(path).encode()))
 
 
 def _measured(root: Path, path: Path) -> bytes:
@@ -125,11 +126,6 @@ def _measured(root: Path, path: Path) -> bytes:
     target = os.fsencode(path.readlink()) if stat.S_ISLNK(status.st_mode) else b""
     facts = f"{status.st_mode} {status.st_size} {status.st_mtime_ns}".encode()
     return b"\0".join((name, facts, target))
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_of_lines(lines: Iterable[bytes]) -> str:

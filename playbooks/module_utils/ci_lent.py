@@ -45,15 +45,13 @@ class LentHost:
 
         Without a `url` it has booted the commit already. Raises InfrastructureError: others have booted it before.
         """
-        rebase, boot_seconds = Rebase(self.ssh, self._name, rev), float(limits["boot_seconds"])
-        began = time.monotonic()
-        rebase.wait_for_ssh(boot_seconds)
+        rebase, began = Rebase(self.ssh, self._name, rev), time.monotonic()
         if not url:
+            rebase.wait_for_ssh(float(limits["boot_seconds"]))
             rebase.require()
             return time.monotonic() - began
-        rebase.deploy(url, float(limits["seconds"]))
         try:
-            return rebase.reboot(boot_seconds)
+            return rebase.carry_out(url, limits)
         except PackageError as error:
             raise InfrastructureError(str(error)) from error
 

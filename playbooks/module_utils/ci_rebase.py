@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_host_checks import CheckError, Ssh, booted_rev
 from ansible.module_utils.ci_ostree import valid_checksum
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _REMOTE: Final = "ci-pipeline"
 _URL: Final = re.compile(r"https?://[^\s\"'\\]+")
@@ -44,6 +44,16 @@ class Rebase:
                 time.sleep(_LOOK_SECONDS)
             else:
                 return
+
+    def carry_out(self, url: str, limits: Mapping[str, Any]) -> float:
+        """Put the host on the commit of the repository at `url`; return the seconds its boot took.
+
+        Raises InfrastructureError when it cannot be reached or cannot pull, PackageError as `reboot` does.
+        """
+        boot_seconds = float(limits["boot_seconds"])
+        self.wait_for_ssh(boot_seconds)
+        self.deploy(url, float(limits["seconds"]))
+        return self.reboot(boot_seconds)
 
     def require(self) -> None:
         """Check that the host runs the commit. Raises InfrastructureError when it does not."""

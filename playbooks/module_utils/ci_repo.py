@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.ci_rpm import Rpm, query
 from ansible.module_utils.ci_sandbox import Sandbox, require
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, Part, clean
+from ansible.module_utils.ci_tools import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,12 +46,6 @@ def _outputs(source: Rpm, binaries: Sequence[Rpm], repo: Path) -> dict[str, Any]
         "package_repo": str(repo),
         "repodata": {path.name: sha256(path) for path in sorted((repo / "repodata").iterdir())},
     }
-
-
-def sha256(path: Path) -> str:
-    """Return the checksum of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sort(rpms: list[Rpm], nvr: str) -> tuple[Rpm, list[Rpm]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import subprocess
 import time
@@ -38,6 +39,12 @@ class Clock:
     def spent(cls) -> float:
         """Return the seconds so far, as `tool_seconds` wants them."""
         return round(cls.seconds, 3)
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run(

@@ -164,7 +164,7 @@ def test_a_builder_that_does_not_show_everything_has_no_digest(
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(ci_key, "_content", refuse)
+    monkeypatch.setattr(ci_key, "sha256", refuse)
 
     assert builder() == ""
 

@@ -70,7 +70,7 @@ def of_results(found: Iterable[RunResult]) -> Table:
             coloured(one.status or "running"),
             local_time(one.ended_at),
             ", ".join(f"{count} {outcome}" for outcome, count in sorted(one.counts.items())),
-            one.reason or (f"reused from run {one.reused_from_run}" if one.reused_from else ""),
+            one.reason or reused_from(one.reused_from_run),
         )
         for one in found
     ]
@@ -140,8 +140,12 @@ def made(stage: TestedResult) -> str:
         return f"{stage.fault}: {stage.reason}" if stage.fault == "infrastructure" else stage.reason
     told = _OUTPUT_WORDS.get(stage.stage, _nothing)(stage.outputs)
     tests = f"{stage.passed} of {len(stage.tests)} tests passed" if stage.tests else ""
-    reused = f"reused from run {stage.reused_from_run}" if stage.reused_from else ""
-    return ", ".join(filter(None, (told, reused, tests)))
+    return ", ".join(filter(None, (told, reused_from(stage.reused_from_run), tests)))
+
+
+def reused_from(run: str) -> str:
+    """Say whose output a result took, by the id of its run; nothing for `""`."""
+    return f"reused from run {run}" if run else ""
 
 
 def _nothing(_: dict[str, Any]) -> str:

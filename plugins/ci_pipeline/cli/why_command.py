@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from ci_pipeline import settings, store
+from ci_pipeline.cli import tables
 from ci_pipeline.cli.options import AsJson
 from ci_pipeline.cli.output import coloured, complain, local_time, print_json, say, seconds, show, table
 from ci_pipeline.errors import StoreError
@@ -92,5 +93,5 @@ def _stages(told: Trace) -> Iterator[tuple[str, ...]]:
     for one in told.tries:
         fault = f"{one.fault}: " if one.fault else ""
         status = (one.status or "running") if one.current else f"({one.status or 'running'}, an older try)"
-        why = one.reason or (f"reused from run {one.reused_from}" if one.reused_from else "")
+        why = one.reason or tables.reused_from(one.reused_from)
         yield one.stage, str(one.try_number), status, seconds(one.seconds), cut(fault + why, _LINE)
