@@ -3,8 +3,9 @@
 .PHONY: help setup demo demo-stop test kubernetes test-conformance test-infra chaos fuzz screenshots lint audit bench
 
 BIN := .venv/bin
-# What is compiled once is kept, whatever the caller's shell says: thousands of processes start in the tests alone.
-unexport PYTHONDONTWRITEBYTECODE
+# Whatever the caller's shell says: thousands of processes start in the tests alone. What is compiled once is kept, and no
+# Python reads its script a byte at a time, as it does unbuffered.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 # ansible-lint looks for our modules, and for ansible itself, where these say.
 LINT := PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_LIBRARY="$(CURDIR)/playbooks/library"
 

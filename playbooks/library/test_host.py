@@ -1,8 +1,9 @@
 #!/usr/bin/python
-"""Boot the host from its disk and test it: the pipeline's own checks first, then the package's tests tagged `atomic`.
+"""Boot a host of the compose and test it: the pipeline's own checks first, then the package's tests tagged `atomic`.
 
-The machine ends with this module, whatever happens. A host that does not come up within `boot_seconds` is a failure of
-the package; a machine that cannot be started is one of the builder.
+It boots a throwaway disk with exactly `compose_rev` deployed. The machine ends with this module, whatever happens. A
+host that does not come up within `boot_seconds` is a failure of the package; a machine that cannot be started is one of
+the builder.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from ansible.module_utils.ci_host_checks import Ssh
+from ansible.module_utils.ci_host_disk import HostDisk
 from ansible.module_utils.ci_host_tests import ARGUMENTS as TESTING
 from ansible.module_utils.ci_host_tests import artifacts_of, examine
+from ansible.module_utils.ci_ostree import Repository
 from ansible.module_utils.ci_stage import Part, StageError, run_module
 from ansible.module_utils.ci_tools import Clock
-from ansible.module_utils.ci_vm import ACCELERATORS, CONSOLES, SSH_PORT, Vm, drive, speaks_ssh
+from ansible.module_utils.ci_vm import ACCELERATORS, CONSOLES, SSH_PORT, Vm, speaks_ssh
 
 ARGUMENTS: Final[dict[str, Any]] = TESTING | {
-    "disk": {"type": "path", "required": True},
-    "kernel": {"type": "path", "required": True},
-    "initrd": {"type": "path", "required": True},
-    "arguments": {"type": "str", "required": True},
-    "key": {"type": "path", "required": True},
+    "ref": {"type": "str", "required": True},
+    "kernel_arguments": {"type": "list", "elements": "str", "default": []},
     "accelerator": {"type": "str", "choices": list(ACCELERATORS), "default": "tcg"},
     "arch": {"type": "str", "choices": list(CONSOLES), "default": "x86_64"},
 }
@@ -31,32 +31,36 @@ ARGUMENTS: Final[dict[str, Any]] = TESTING | {
 
 def test(params: dict[str, Any]) -> Part:
     """Boot and test; see the module's docstring. Returns the outputs booted_rev, total and failed."""
-    workspace, limits = Path(params["workspace"]), params["limits"]
-    boot = ["-kernel", params["kernel"], "-initrd", params["initrd"], "-append", params["arguments"]]
+    workspace = Path(params["workspace"])
+    try:
+        disk = HostDisk.write(Repository(Path(params["ostree_repo"])), params, workspace)
+        part = _test(disk, params, workspace)
+    except StageError as error:
+        error.part |= _around(workspace)
+        raise
+    finally:
+        HostDisk(workspace).remove()
+        shutil.rmtree(workspace / "vm", ignore_errors=True)
+    return part | _around(workspace)
+
+
+def _test(disk: HostDisk, params: dict[str, Any], workspace: Path) -> Part:
+    limits = params["limits"]
     vm = Vm(
         workspace,
-        [*boot, *drive(Path(params["disk"]), "raw")],
+        disk.boot,
         int(limits["memory_mb"]),
         accelerator=params["accelerator"],
         forward=(SSH_PORT,),
         arch=params["arch"],
     )
-    try:
-        with vm.running():
-            seconds = vm.wait(lambda: speaks_ssh(vm.ports[SSH_PORT]), float(limits["boot_seconds"]))
-            part = examine(Ssh(vm.ports[SSH_PORT], Path(params["key"])), params)
-    except StageError as error:
-        error.part |= {"artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
-        raise
-    finally:
-        for name in ("disk", "kernel", "initrd", "key"):
-            Path(params[name]).unlink(missing_ok=True)
-        shutil.rmtree(workspace / "vm", ignore_errors=True)
-    return part | {
-        "boot_seconds": round(seconds, 3),
-        "artifacts": artifacts_of(workspace),
-        "tool_seconds": Clock.spent(),
-    }
+    with vm.running():
+        seconds = vm.wait(lambda: speaks_ssh(vm.ports[SSH_PORT]), float(limits["boot_seconds"]))
+        return examine(Ssh(vm.ports[SSH_PORT], disk.key), params) | {"boot_seconds": round(seconds, 3)}
+
+
+def _around(workspace: Path) -> Part:
+    return {"artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
 
 
 if __name__ == "__main__":

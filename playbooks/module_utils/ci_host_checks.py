@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 import shlex
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_nevra import QUERY, Nevra, parse_query
@@ -14,8 +18,7 @@ from ansible.module_utils.ci_sandbox import Sandbox, require
 from ansible.module_utils.ci_stage import PackageError, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Test = dict[str, Any]
 
@@ -38,6 +41,8 @@ _FAILED: Final = (
 _FILES: Final = "[%{FILENAMES}\t%{FILEDIGESTS}\t%{FILEFLAGS:fflags}\n]"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SECONDS: Final = 60
+_CONNECT_SECONDS: Final = 20
+_LOOK_SECONDS: Final = 0.02
 _FIELDS: Final = 3
 
 
@@ -50,7 +55,7 @@ class Ssh:
     """Commands on the booted host, as root: with sudo, where it lets another user in.
 
     `known_hosts`: a file in which the key of the host has been since it was first reached, unless it is a machine of
-    our own.
+    our own. `shared`: the socket of a connection that commands go through while it is there.
     """
 
     port: int
@@ -58,6 +63,7 @@ class Ssh:
     address: str = "127.0.0.1"
     user: str = "root"
     known_hosts: Path | None = None
+    shared: Path | None = None
 
     def options(self) -> list[str]:
         """Return ssh's options for this host."""
@@ -71,28 +77,48 @@ class Ssh:
 
         Raises CheckError when it fails or hangs.
         """
-        program = [
-            require("ssh"),
-            *self.options(),
-            "-i",
-            str(self.key),
-            "-p",
-            str(self.port),
-            "-l",
-            self.user,
-            "--",
-            self.address,
-            command if self.user == "root" or not as_root else shlex.join(["sudo", "-n", "sh", "-c", command]),
-        ]
+        if self.user != "root" and as_root:
+            command = shlex.join(["sudo", "-n", "sh", "-c", command])
         try:
             ran = subprocess.run(
-                program, input=text, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+                [*self.reaching(), command],
+                input=text,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise CheckError(f"no answer from the host within {seconds:.0f} seconds") from error
         if ran.returncode != 0:
             raise CheckError(clean(ran.stderr or ran.stdout, 300) or f"it ended with status {ran.returncode}")
         return ran.stdout
+
+    @contextlib.contextmanager
+    def one_connection(self) -> Iterator[Ssh]:
+        """Yield the same host, reached by one connection for all commands of the block.
+
+        An emulated machine takes longer to greet than to answer. Where the connection is not to be had, or is lost,
+        each command makes its own.
+        """
+        with tempfile.TemporaryDirectory(prefix="ssh-") as folder:
+            connection = Path(folder) / "shared"
+            together = dataclasses.replace(self, shared=connection)
+            keeping = together.reaching("-o", "ControlMaster=yes", "-N")
+            quiet = subprocess.DEVNULL
+            master = subprocess.Popen(keeping, stdin=quiet, stdout=quiet, stderr=quiet)
+            try:
+                yield together if _appears(connection, master) else self
+            finally:
+                master.kill()
+                master.wait()
+
+    def reaching(self, *options: str) -> list[str]:
+        """Return the words that reach this host: ssh, with more of its options, up to the command."""
+        shared = ("-o", f"ControlPath={self.shared}") if self.shared else ()
+        place = ("-i", str(self.key), "-p", str(self.port), "-l", self.user, "--", self.address)
+        return [require("ssh"), *self.options(), *shared, *options, *place]
 
 
 def check_host(ssh: Ssh, rev: str) -> list[Test]:
@@ -154,6 +180,13 @@ def _digests(listing: str) -> dict[str, str]:
     rows = [line.split("\t") for line in listing.splitlines()]
     # Folders and links have no digest; a ghost (flag g) is not in the package.
     return {row[0]: row[1] for row in rows if len(row) == _FIELDS and _SHA256.fullmatch(row[1]) and "g" not in row[2]}
+
+
+def _appears(connection: Path, master: subprocess.Popen[bytes]) -> bool:
+    end = time.monotonic() + _CONNECT_SECONDS
+    while not connection.exists() and master.poll() is None and time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)
+    return connection.exists()
 
 
 def _runs(ssh: Ssh, rev: str) -> None:

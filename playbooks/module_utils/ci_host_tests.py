@@ -41,8 +41,9 @@ def examine(ssh: Ssh, params: dict[str, Any]) -> Part:
     )
 
     def check(_: Attempt) -> list[Test]:
-        checked = [check_package(ssh, nevra, composed, files) for nevra, files in wanted.items()]
-        return check_host(ssh, params["compose_rev"]) + checked
+        with ssh.one_connection() as host:
+            checked = [check_package(host, nevra, composed, files) for nevra, files in wanted.items()]
+            return check_host(host, params["compose_rev"]) + checked
 
     reruns = Reruns.of(params)
     package = {"source": Path(params["source"]), "roles": params["roles"], "limits": params["limits"]}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ansible.module_utils.ci_background import Background
 from ansible.module_utils.ci_host_checks import CheckError, Ssh
 from ansible.module_utils.ci_rebase import Rebase
-from ansible.module_utils.ci_sandbox import last_line, require, tail
+from ansible.module_utils.ci_sandbox import last_line, tail
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, clean
 from ansible.module_utils.ci_vm import free_port
 
@@ -78,9 +78,7 @@ class LentHost:
         return here
 
     def _forwarding(self, here: int, port: int) -> list[str]:
-        words = [require("ssh"), *self.ssh.options(), *_KEEPING, "-i", str(self.ssh.key), "-p", str(self.ssh.port)]
-        words += ["-L", f"127.0.0.1:{here}:127.0.0.1:{port}", "-l", self.ssh.user, "--", self.ssh.address]
-        return words
+        return self.ssh.reaching(*_KEEPING, "-L", f"127.0.0.1:{here}:127.0.0.1:{port}")
 
     def _inside(self) -> str:
         """Return the address it has itself: what we reach it at may be translated on the way."""

@@ -136,7 +136,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_the_playbook_reads_beside_the_key_is_argued_for() -> None:
     """Whoever has a role read more of the request reads here that it is in the key, or says why not."""
-    roles = ("preflight", "builder", "dist_git", "build_package")
+    roles = ("preflight", "dist_git", "build_package")
     files = [PLAYBOOKS / "build_package.yml", *(PLAYBOOKS / "roles" / role / "tasks" / "main.yml" for role in roles)]
     found = re.findall(r"{{(.*?)}}", "\n".join(file.read_text(encoding="utf-8") for file in files))
     words = {word for one in found for word in re.findall(r"(?<!\.)\b[a-z_]+", re.sub(r"'[^']*'", "", one))}
