@@ -1,11 +1,15 @@
 """What goes wrong ends in one sentence on standard error, an exit status, and no traceback."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ci_pipeline import settings
+from ci_pipeline.cli import app
+from ci_pipeline.cli.app import COMMANDS, commands_of
 from tests.cli.conftest import Cli
 
 
@@ -72,3 +76,35 @@ def test_down_without_a_stack_is_fine(cli: Cli, tmp_path: Path, monkeypatch: pyt
 
     assert result.exit_code == 0
     assert json.loads(result.stdout)["stopped"] == []
+
+
+def test_a_command_there_is_not_is_misuse_and_what_is_alike_is_named(cli: Cli) -> None:
+    """Also where the commands that are alike were not looked at yet."""
+    result = cli("revision", "import")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "No such command 'revision'. Did you mean 'revisions'?" in result.stderr
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_the_list_of_commands_is_what_their_modules_have(module: str) -> None:
+    """By it the module of a command is found; what it leaves out could not be called."""
+    assert tuple(commands_of(module)) == COMMANDS[module]
+
+
+def test_every_module_of_commands_is_listed() -> None:
+    """One that was forgotten would have no commands."""
+    files = Path(app.__file__).parent.glob("*.py")
+    registering = {file.stem for file in files if "\ndef register(" in file.read_text(encoding="utf-8")}
+
+    assert registering == set(COMMANDS)
+
+
+def test_a_command_does_not_import_the_others() -> None:
+    """All of them take longer to import than most commands take to run."""
+    asked = "import sys; from ci_pipeline.cli.app import app; app(['why', '--help'], standalone_mode=False)"
+    loaded = f"{asked}; print(*sorted(name for name in sys.modules if name.startswith('ci_pipeline.cli.')))"
+    ran = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+
+    names = {name.rpartition(".")[2] for name in ran.stdout.splitlines()[-1].split()}
+    assert names & set(COMMANDS) == {"why_command"}

@@ -1,37 +1,62 @@
 """The application: its commands, and how their errors end."""
 
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
 
 import typer
 from sqlalchemy.exc import ProgrammingError
 from typer.core import TyperGroup
 
-from ci_pipeline.cli import (
-    backfill_commands,
-    builder_command,
-    bus_commands,
-    control_commands,
-    delivery_commands,
-    demo_command,
-    gating_commands,
-    init_command,
-    lease_commands,
-    recovery_commands,
-    run_commands,
-    stack_commands,
-    storm_command,
-    trigger_command,
-    verify_command,
-    why_command,
-)
 from ci_pipeline.cli.output import complain
 from ci_pipeline.errors import CiPipelineError, DatabaseUnreachable, SettingsError
 
 FAILED = 1
 MISUSED = 2
+# The commands of each module, in the order of the help.
+COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "demo_command": ("demo",),
+    "stack_commands": ("up", "down", "status", "password", "airflow"),
+    "init_command": ("init",),
+    "bus_commands": ("send", "messages"),
+    "run_commands": ("watch", "runs", "results", "images"),
+    "why_command": ("why",),
+    "trigger_command": ("trigger",),
+    "control_commands": ("reconcile", "cancel", "prune"),
+    "recovery_commands": ("audit", "catch-up", "dead"),
+    "delivery_commands": ("deliver",),
+    "backfill_commands": ("backfill", "revisions"),
+    "verify_command": ("verify",),
+    "gating_commands": ("decide", "waive", "waivers"),
+    "builder_command": ("builders",),
+    "lease_commands": ("leases",),
+    "storm_command": ("storm",),
+}
+_HOME: Final = {command: module for module, commands in COMMANDS.items() for command in commands}
 
 
-class _Sentences(TyperGroup):
+class _Commands(TyperGroup):
+    """Imports a command's module when the command is asked for: all of them take longer than most commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the group's interface
+        """Return the names of all commands."""
+        return list(_HOME)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name; None: there is none."""
+        if cmd_name in _HOME and cmd_name not in self.commands:
+            self.commands.update(commands_of(_HOME[cmd_name]))
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return what is asked for; whoever misspelt it is told what is alike."""
+        if args and args[0] not in _HOME:
+            for module in COMMANDS:
+                self.commands.update(commands_of(module))
+        return super().resolve_command(ctx, args)
+
+
+class _Sentences(_Commands):
     """Ends an error a user can cause with its one sentence and an exit status; others keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -64,22 +89,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Continuous integration for OSTree-based hosts: from a dist-git push to a tested host.",
 )
-for _module in (
-    demo_command,
-    stack_commands,
-    init_command,
-    bus_commands,
-    run_commands,
-    why_command,
-    trigger_command,
-    control_commands,
-    recovery_commands,
-    delivery_commands,
-    backfill_commands,
-    verify_command,
-    gating_commands,
-    builder_command,
-    lease_commands,
-    storm_command,
-):
-    _module.register(app)
+
+
+@app.callback()
+def _any_command() -> None:
+    """Make a group of it, though typer knows of no command yet."""
+
+
+def commands_of(module: str) -> dict[str, Any]:
+    """Return the commands that a module of this package has, by name."""
+    registered = typer.Typer(rich_markup_mode=None)
+    import_module(f"ci_pipeline.cli.{module}").register(registered)
+    return dict(typer.main.get_group(registered).commands)
