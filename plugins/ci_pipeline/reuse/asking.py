@@ -75,7 +75,7 @@ def asked_of(session: Session, settings: Settings, run: Run, request: Request, *
 
     Args:
         session: an open transaction.
-        settings: what.
+        settings: how often the stage is tried, and whether a rebased commit is the same.
         run: its run; the try has begun.
         request: the stage's request with all variables of its playbook.
         means: what `means_of` returns of it.
