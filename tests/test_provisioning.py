@@ -155,6 +155,10 @@ def test_hosts_of_a_cluster_are_its_runs_as_long_as_it_has_it(run: Run) -> None:
         leases.acquire(session, name="cluster f26", run=run.id)
         lease = host_leases.begin(session, run, stage, 1, Wanted("duffy", 2, 1))
         lease.asked_at = host_leases.time_of(session) - timedelta(minutes=2)
+        host_leases.begin(session, run, STAGE, 1, Wanted("duffy", 1, 1))
+        host_leases.begin(session, new_run(rev="a" * 40), stage, 1, Wanted("duffy", 2, 1))
+        for_nothing = host_leases.begin(session, run, stage, 2, Wanted("duffy", 2, 1))
+        host_leases.returned(session, for_nothing.name)
     during = _leaked()
     with store.session() as session:
         leases.release_cluster(session, run=run.id)

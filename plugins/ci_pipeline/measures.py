@@ -37,7 +37,7 @@ def of_everything(session: Session, sinks: Iterable[str] = ()) -> dict[str, floa
     """
     waiting, parked = outbox.pending(session)
     pending = select(func.min(Outbox.created_at)).where(outbox.IS_PENDING)
-    changes, oldest_change = _waiting(session, lanes.IS_UNFIRED)
+    changes, oldest_change = _count_of(session, lanes.IS_UNFIRED)
     return {
         **_counted(session, "messages", Inbound.__table__.c.state, _DECISIONS),
         **_counted(session, "runs", func.lower(Run.status), [end.lower() for end in _ENDS]),
@@ -67,16 +67,17 @@ def of_stage(session: Session, run: Run, stage: Stage) -> StageTimes | None:
 
 
 def _of_storms(session: Session) -> dict[str, float]:
-    held_back, oldest = _waiting(session, lanes.IS_HELD_BACK)
+    held_back, oldest = _count_of(session, lanes.IS_HELD_BACK)
+    going_on, _ = _count_of(session, lanes.IS_LET_GO)
     return {
         "storm.accounts": len(storms.going_on(session)),
         "storm.waiting": held_back,
         "storm.oldest_seconds": _age(oldest),
-        "storm.going_on": lanes.drain(session).going_on,
+        "storm.going_on": going_on,
     }
 
 
-def _waiting(session: Session, which: ColumnElement[bool]) -> tuple[int, datetime | None]:
+def _count_of(session: Session, which: ColumnElement[bool]) -> tuple[int, datetime | None]:
     count, oldest = session.execute(select(func.count(), func.min(Run.created_at)).where(which)).one()
     return count, oldest
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ci_pipeline.builders.choosing import Load, Situation, Wanted, choose
+from ci_pipeline.builders.choosing import Load, Situation, Wanted, after, choose
 from ci_pipeline.builders.inventory import Builder
 from ci_pipeline.errors import BuilderError
 
@@ -82,3 +82,16 @@ def test_a_retry_goes_elsewhere_if_it_can() -> None:
 
     assert choose(builders, again, Situation()) == builders[1]
     assert choose(builders[:1], again, Situation()) == builders[0]
+
+
+def test_what_is_promised_to_those_who_go_first_counts_as_in_use() -> None:
+    """One for which nothing is free, or could ever be, holds nobody up; what is in use stays as it was told."""
+    builders = [builder("a", builder_slots=3), builder("b", builder_arch="aarch64")]
+    now = Situation(loads={"a": Load(slots=1, machines=1)})
+    never = Wanted(stage="build_package", arch="riscv64")
+    then = after(builders, [BOOT, BUILD, never], now)
+
+    assert then.loads == {"a": Load(slots=2, machines=1)}
+    assert choose(builders, BUILD, then) == builders[0]
+    assert "a has 3 of 3 slots in use" in str(choose(builders, BUILD, after(builders, [BUILD, BUILD], now)))
+    assert now.loads == {"a": Load(slots=1, machines=1)}

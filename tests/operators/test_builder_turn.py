@@ -12,6 +12,7 @@ from ci_pipeline import settings, store
 from ci_pipeline.builders.executor import BuilderExecutor
 from ci_pipeline.executors.ansible import AnsibleExecutor
 from ci_pipeline.insight import tracing
+from ci_pipeline.lane import Lane
 from ci_pipeline.outcome import Fault, Status
 from ci_pipeline.stages import BUILD_PACKAGE, COMPOSE_OSTREE
 from ci_pipeline.store import builder_leases, runs
@@ -21,7 +22,7 @@ from operators.build_package import BuildPackageOperator
 from operators.builder_turn import BuilderTurn
 from operators.run_of import adopt
 from sensors.builder_trigger import BuilderTrigger
-from tests.makers import new_run, report
+from tests.makers import change, new_run, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,26 @@ def test_a_stage_waits_for_a_builder_and_has_not_begun(context: Callable[..., An
     assert results() == {}
     assert event.payload == {}
     assert held == [("b1", arguments["run"])]
+
+
+def test_a_live_change_goes_before_a_storm_that_asks_first(inventory: Path) -> None:
+    """Though it has waited longer, a try of the storm is told to wait while the builder is free."""
+    other, live = new_run(rev="1" * 40), new_run(rev="2" * 40)
+    with store.session() as session:
+        storm = runs.create(session, change(rev="3" * 40), lane=Lane.STORM)
+    take(other.id)
+
+    def ask(run: int) -> str:
+        with store.session() as session:
+            return BuilderTurn(settings.current(), BUILD_PACKAGE).ask(session, run=run, try_number=1)
+
+    busy = [ask(storm.id), ask(live.id)]
+    with store.session() as session:
+        builder_leases.release(session, Ticket(run=other.id, stage=BUILD_PACKAGE.name, try_number=1))
+    free = [ask(storm.id), ask(live.id)]
+
+    waits = "build_package waits for a builder: b1 has 1 of 1 slots in use"
+    assert (busy, free) == ([waits, waits], [waits, ""])
 
 
 def test_a_stage_with_a_builder_begins_and_is_carried_out_there(

@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import update
 
 from ci_pipeline import store
-from ci_pipeline.store import builder_leases
+from ci_pipeline.kind import Kind
+from ci_pipeline.lane import Lane
+from ci_pipeline.store import builder_leases, runs
 from ci_pipeline.store.builder_leases import Ticket
 from ci_pipeline.store.builder_tables import BuilderLease, SetAside
-from tests.makers import new_run
+from tests.makers import change, new_run
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -132,3 +134,97 @@ def test_a_builder_is_left_alone_twice_as_long_each_time() -> None:
     assert (before, after) == ([], [])
     assert timedelta(seconds=110) < second - now <= timedelta(seconds=121)
     assert aside() - now < timedelta(seconds=90)
+
+
+def ticket_in(lane: Lane, digit: str, kind: Kind = Kind.PUSH) -> Ticket:
+    """Return the try of a new run of a lane."""
+    with store.session() as session:
+        return ticket(run=runs.create(session, change(rev=digit * 40), kind=kind, lane=lane).id)
+
+
+def ask(who: Ticket) -> str:
+    """Ask for the only builder, as `turns.ask` does: it goes to nobody as long as others go first."""
+
+    def choose() -> tuple[str, str]:
+        is_free = not builder_leases.held(session) and not builder_leases.ahead(session, who)
+        return ("a", "") if is_free else ("", "it is taken")
+
+    with store.session() as session:
+        return builder_leases.take(session, who, choose, machines=0, seconds=60).builder
+
+
+def give_back(who: Ticket) -> None:
+    """Let a try end."""
+    with store.session() as session:
+        builder_leases.release(session, who)
+
+
+def pass_by(who: Ticket, *, waiting: timedelta = timedelta(0), silent: timedelta = timedelta(0)) -> None:
+    """Let one that waits have waited so much longer, or be silent for so long."""
+    with store.session() as session:
+        later = {"acquired_at": BuilderLease.acquired_at - waiting, "expires_at": BuilderLease.expires_at - silent}
+        session.execute(update(BuilderLease).where(BuilderLease.run_id == who.run).values(later))
+
+
+def test_a_live_change_gets_the_next_builder_before_a_storm_that_waits() -> None:
+    """And before a backfill, which comes after both; of a lane, who waits longest. What just asks passes nobody."""
+    holder = ticket("9")
+    past = ticket_in(Lane.LIVE, "1", Kind.BACKFILL)
+    waiting = [past, *(ticket_in(lane, digit) for lane, digit in zip([Lane.STORM, Lane.LIVE] * 2, "2345", strict=True))]
+    ask(holder)
+    for who in waiting:
+        ask(who)
+    give_back(holder)
+    newcomer = ticket("8")
+    order = []
+    while left := [who for who in (newcomer, *waiting) if who not in order]:
+        order.append(next(who for who in left if ask(who)))
+        give_back(order[-1])
+
+    assert order == [waiting[2], waiting[4], newcomer, waiting[1], waiting[3], past]
+
+
+def test_who_has_waited_for_an_hour_in_the_storm_lane_goes_before_what_is_pushed_now() -> None:
+    """Nobody waits for ever; and that what it waits for is told in other words costs it nothing of its place."""
+    holder, storm, live = ticket("1"), ticket_in(Lane.STORM, "2"), ticket_in(Lane.LIVE, "3")
+    for who in (holder, storm):
+        ask(who)
+    pass_by(storm, waiting=timedelta(minutes=61))
+    with store.session() as session:
+        builder_leases.take(session, storm, lambda: ("", "it is away"), machines=0, seconds=60)
+    told = waits_for(storm)
+    ask(live)
+    give_back(holder)
+
+    assert told == "it is away"
+    assert (ask(live), ask(storm)) == ("", "a")
+
+
+def test_who_has_stopped_asking_for_a_builder_is_not_waited_for() -> None:
+    """Its task was cancelled; should it ask again, it has its old place. Neither is a run that has ended."""
+    holder, gone, ended = (ticket_in(Lane.LIVE, digit) for digit in "123")
+    storm = ticket_in(Lane.STORM, "4")
+    for who in (holder, gone, ended, storm):
+        ask(who)
+    pass_by(gone, silent=timedelta(seconds=16))
+    with store.session() as session:
+        runs.locked(session, ended.run).status = "ABORTED"
+    give_back(holder)
+
+    assert ask(storm) == "a"
+    give_back(storm)
+    newcomer = ticket("5")
+    assert (ask(gone), ask(newcomer)) == ("a", "")
+
+
+def test_who_goes_on_asking_keeps_its_place() -> None:
+    """However long it takes."""
+    holder, live, storm = ticket("1"), ticket_in(Lane.LIVE, "2"), ticket_in(Lane.STORM, "3")
+    for who in (holder, live, storm):
+        ask(who)
+    for _ in range(3):
+        pass_by(live, silent=timedelta(seconds=10))
+        ask(live)
+    give_back(holder)
+
+    assert (ask(storm), ask(live)) == ("", "a")

@@ -1,7 +1,8 @@
 """Which builder a try goes to: a decision without a database, a clock or a network."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from ci_pipeline.builders.inventory import Builder
 from ci_pipeline.errors import BuilderError
@@ -58,6 +59,22 @@ def choose(builders: Sequence[Builder], wanted: Wanted, now: Situation) -> Build
     if free:
         return max(free, key=lambda one: (one.name not in wanted.avoid, _free_slots(one, now.loads)))
     return f"{wanted.stage} waits for a builder: " + "; ".join(_why_not(one, now) for one in able)
+
+
+def after(builders: Sequence[Builder], line: Iterable[Wanted], now: Situation) -> Situation:
+    """Return how things are once those who go first have what they wait for: what is promised counts as in use.
+
+    One for which nothing is free holds nobody up.
+    """
+    loads = {name: replace(load) for name, load in now.loads.items()}
+    for wanted in line:
+        with suppress(BuilderError):
+            found = choose(builders, wanted, Situation(loads, now.aside))
+            if isinstance(found, Builder):
+                load = loads.setdefault(found.name, Load())
+                load.slots += 1
+                load.machines += wanted.machines
+    return Situation(loads, now.aside)
 
 
 def _able(builders: Sequence[Builder], wanted: Wanted) -> list[Builder]:

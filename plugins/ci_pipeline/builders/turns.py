@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline.builders.choosing import Load, Situation, Wanted, choose
+from ci_pipeline.builders.choosing import Load, Situation, Wanted, after, choose
 from ci_pipeline.builders.inventory import Builder
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import builder_leases
@@ -29,20 +29,19 @@ def is_remote(settings: Settings, stage: str) -> bool:
 
 
 def ask(session: Session, settings: Settings, builders: Sequence[Builder], ticket: Ticket) -> Turn:
-    """Have a try take a builder. One that has one keeps it, unless its lease has expired.
+    """Have a try take a builder, if one is left by those that go first. One that has one keeps it until it expires.
 
     Raises:
         BuilderError: no builder of the inventory could ever do it.
     """
-    machines = TRANSFERS[ticket.stage].machines
 
     def find() -> tuple[str, str]:
-        avoid = builder_leases.earlier(session, ticket)
-        wanted = Wanted(stage=ticket.stage, arch=_arch_of(session, settings, ticket), machines=machines, avoid=avoid)
-        found = choose(builders, wanted, situation(session))
+        line = [_wanted(session, settings, one) for one in builder_leases.ahead(session, ticket)]
+        now = after(builders, line, situation(session))
+        found = choose(builders, _wanted(session, settings, ticket), now)
         return (found.name, "") if isinstance(found, Builder) else ("", found)
 
-    seconds = settings.builders.lease_seconds
+    machines, seconds = TRANSFERS[ticket.stage].machines, settings.builders.lease_seconds
     lease = builder_leases.take(session, ticket, find, machines=machines, seconds=seconds)
     if lease.waits_for:
         return Turn(waits_for=lease.waits_for)
@@ -54,9 +53,13 @@ def ask(session: Session, settings: Settings, builders: Sequence[Builder], ticke
     return Turn(builder=held)
 
 
-def _arch_of(session: Session, settings: Settings, ticket: Ticket) -> str:
-    run = session.get(Run, ticket.run)
-    return settings.arch_of(run.branch) if run else settings.arch
+def _wanted(session: Session, settings: Settings, ticket: Ticket) -> Wanted:
+    return Wanted(
+        stage=ticket.stage,
+        arch=settings.arch_of(session.get_one(Run, ticket.run).branch),
+        machines=TRANSFERS[ticket.stage].machines,
+        avoid=builder_leases.earlier(session, ticket) if ticket.try_number > 1 else (),
+    )
 
 
 def situation(session: Session) -> Situation:

@@ -1,21 +1,31 @@
 """Leases of builders: a try of a stage has a slot while it is carried out, and says now and then that it goes on.
 
+One that waits is a row, too: it keeps its place in the line as long as it goes on asking.
+
 All times are the database's: those who take, keep and ask may be on different machines.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Final
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
+from ci_pipeline.kind import Kind
+from ci_pipeline.lane import Lane, behind
 from ci_pipeline.store.builder_tables import BuilderLease, SetAside
+from ci_pipeline.store.tables import Run
 
 # Of the advisory lock under which one at a time chooses; any fixed number would do.
 _CHOOSING: Final = 0x6275696C
 _DOUBLINGS: Final = 6
+# Who waits asks every second (`sensors/builder_trigger.py`).
+_WRITTEN_EVERY: Final = timedelta(seconds=3)
+_GONE: Final = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +58,37 @@ def take(
     lease = session.scalar(_of(ticket).with_for_update().execution_options(populate_existing=True))
     if lease is None or not _holds(lease, now):
         name, waits_for = choose()
-        if lease is not None and not name and lease.waits_for == waits_for:
-            return lease
+        if lease is not None and not name and _waits(lease):
+            return _wait_on(lease, waits_for, now)
         lease = lease or BuilderLease(run_id=ticket.run, stage=ticket.stage, try_number=ticket.try_number)
         lease.builder, lease.waits_for, lease.machines = name, waits_for, machines
         lease.acquired_at, lease.released_at = now, None
         session.add(lease)
-    lease.expires_at = now + timedelta(seconds=seconds)
+    lease.expires_at = now + (timedelta(seconds=seconds) if lease.builder else _GONE)
     session.flush()
     return lease
+
+
+def ahead(session: Session, ticket: Ticket) -> list[Ticket]:
+    """Return the waiting tries that take a builder before this one does, in their order.
+
+    Who came first goes first: a run of a storm or a backfill counts as having come later than it did (`lane.behind`).
+    Who has stopped asking is not waited for.
+    """
+    waits = (BuilderLease.builder == "") & BuilderLease.released_at.is_(None) & Run.status.is_(None)
+    asks = waits & (BuilderLease.expires_at > func.clock_timestamp())
+    line = select(BuilderLease, Run).join(Run, Run.id == BuilderLease.run_id).where(asks)
+    turns = {
+        Ticket(run=run.id, stage=lease.stage, try_number=lease.try_number): (
+            _counts_from(run, lease.acquired_at),
+            lease.id,
+        )
+        for lease, run in session.execute(line)
+    }
+    own = session.scalar(_of(ticket))
+    since = own.acquired_at if own and _waits(own) else time_of(session)
+    mine = (_counts_from(session.get_one(Run, ticket.run), since), own.id if own else sys.maxsize)
+    return [who for who, turn in sorted(turns.items(), key=itemgetter(1)) if turn < mine]
 
 
 def renew(session: Session, ticket: Ticket, *, seconds: int) -> bool:
@@ -138,3 +170,19 @@ def _of(ticket: Ticket) -> Select[BuilderLease]:
 
 def _holds(lease: BuilderLease, now: datetime) -> bool:
     return lease.builder != "" and lease.released_at is None and lease.expires_at > now
+
+
+def _waits(lease: BuilderLease) -> bool:
+    return lease.builder == "" and lease.released_at is None
+
+
+def _wait_on(lease: BuilderLease, waits_for: str, now: datetime) -> BuilderLease:
+    """Go on waiting, since when it does; not written down each time it asks, for it asks every second."""
+    lease.waits_for = waits_for
+    if lease.expires_at < now + _GONE - _WRITTEN_EVERY:
+        lease.expires_at = now + _GONE
+    return lease
+
+
+def _counts_from(run: Run, since: datetime) -> datetime:
+    return since + behind(Kind(run.kind), Lane(run.lane))

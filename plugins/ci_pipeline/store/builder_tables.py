@@ -12,7 +12,8 @@ class BuilderLease(Base):
     """A try of a stage has a slot of a builder, and room there for its virtual machines, `machines` of them.
 
     It holds until it is released, or expires because whoever holds it gives no sign of life. The row stays: it tells
-    where a try was carried out. Of a try that has none yet `builder` is "", and `waits_for` says why.
+    where a try was carried out. Of a try that has none yet `builder` is "", and `waits_for` says why: it has waited
+    since `acquired_at`, and waits no more after `expires_at` unless it asks again.
     """
 
     __tablename__ = "builder_lease"

@@ -25,6 +25,7 @@ _NOT_OURS: Final = re.compile(r"[^A-Za-z0-9]+")
 _LONGEST_BRANCH: Final = 16
 # Whoever lent them is returning them then; and what still asks for hosts, without its worker, is ended meanwhile.
 _FOLDING_UP: Final = timedelta(seconds=60)
+_IS_LENT: Final = HostLease.returned_at.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,14 @@ def named(session: Session, name: str) -> HostLease:
 
 def lent(session: Session) -> list[tuple[HostLease, Run]]:
     """Return what is not returned, oldest first, and whose it is."""
-    rows = select(HostLease, Run).join(Run, Run.id == HostLease.run_id).where(HostLease.returned_at.is_(None))
+    rows = select(HostLease, Run).join(Run, Run.id == HostLease.run_id).where(_IS_LENT)
     return [(lease, run) for lease, run in session.execute(rows.order_by(HostLease.asked_at))]
 
 
 def lent_to(session: Session, run: Run, stage: str) -> list[HostLease]:
     """Return what any try of a stage was lent and is not returned, oldest first."""
-    return [lease for lease, whose in lent(session) if whose.id == run.id and lease.stage == stage]
+    of_stage = select(HostLease).where(_IS_LENT, HostLease.run_id == run.id, HostLease.stage == stage)
+    return list(session.scalars(of_stage.order_by(HostLease.asked_at)))
 
 
 def leaked(session: Session) -> list[tuple[HostLease, Run]]:
