@@ -111,7 +111,7 @@ class Check:
 
 
 def _compiled(schema: dict[str, Any]) -> Any:
-    """Return a schema as a function; None where the compiler does not understand it, as a `$` in a pattern's brackets."""
+    """Return a schema as a function; None where the compiler does not understand it, as a `$` in brackets."""
     try:
         # As jsonschema has it: formats are remarks, and nobody changes what is checked by putting defaults into it.
         return fastjsonschema.compile(schema, use_default=False, use_formats=False, detailed_exceptions=False)

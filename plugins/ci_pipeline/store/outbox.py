@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import func, not_, select
+from sqlalchemy import func, not_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from ci_pipeline.errors import CiPipelineError, MessageError, MessageRejected
@@ -118,7 +118,7 @@ def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> i
         with database.session() as session:
             batch = _next_batch(session, chosen)
             answers = publish(batch) if batch else ()
-            published += sum(_mark(row, answer) for row, answer in zip(batch, answers, strict=True))
+            published += _mark(session, batch, answers)
         if not batch:
             return published
         for answer in answers:
@@ -163,11 +163,15 @@ def _next_batch(session: Session, runs: list[int] | None) -> list[Outbox]:
     return list(first.values())
 
 
-def _mark(row: Outbox, answer: CiPipelineError | None) -> bool:
-    """Write down what became of a message; tell whether it is published."""
-    if answer is None:
-        row.published_at = datetime.now(UTC)
-    elif isinstance(answer, _REFUSALS):
-        # Retrying cannot help: an operator has to look. The messages behind it still go out.
-        row.parked_at, row.error = datetime.now(UTC), str(answer)
-    return answer is None
+def _mark(session: Session, batch: Sequence[Outbox], answers: Sequence[CiPipelineError | None]) -> int:
+    """Write down what became of messages; return how many are published."""
+    answered = list(zip(batch, answers, strict=True))
+    confirmed = [row.id for row, answer in answered if answer is None]
+    if confirmed:
+        marked = update(Outbox).where(Outbox.id.in_(confirmed)).values(published_at=datetime.now(UTC))
+        session.execute(marked, execution_options={"synchronize_session": False})
+    for row, answer in answered:
+        if isinstance(answer, _REFUSALS):
+            # Retrying cannot help: an operator has to look. The messages behind it still go out.
+            row.parked_at, row.error = datetime.now(UTC), str(answer)
+    return len(confirmed)
