@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import func, not_, select, update
+from sqlalchemy import Table, func, not_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from ci_pipeline.errors import CiPipelineError, MessageError, MessageRejected
-from ci_pipeline.store import database
+from ci_pipeline.store import bulk, database
 from ci_pipeline.store.tables import Outbox
 
 # The contracts of messages: the original pipeline's first, then decisions and waivers.
@@ -19,6 +19,7 @@ FEDORA_CI: Final = "fedora-ci"
 GATING: Final = "gating"
 # What is to be published, and was not yet.
 IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) & not_(Outbox.withheld)
+_TABLE: Final = cast("Table", Outbox.__table__)
 # The namespace of our message ids; any fixed UUID would do.
 _NAMESPACE = uuid.UUID("6f1c1b0e-8b0a-5c3e-9f53-0d5b8d1f7a10")
 # The key of an advisory lock; any fixed number would do.
@@ -66,17 +67,17 @@ def add(session: Session, saying: Saying) -> Outbox | None:
     Returns:
         The new row, or None when it had been said before.
     """
-    return next(iter(add_all(session, [saying])), None)
-
-
-def add_all(session: Session, sayings: Iterable[Saying]) -> list[Outbox]:
-    """Store messages to be published, in this order; return the new rows. What had been said before has none."""
-    by_id = {saying.id: saying for saying in sayings}
-    known = set(session.scalars(select(Outbox.id).where(Outbox.id.in_(by_id))))
-    rows = [_row(identity, saying) for identity, saying in by_id.items() if identity not in known]
-    session.add_all(rows)
+    if session.get(Outbox, saying.id) is not None:
+        return None
+    row = Outbox(**_columns(saying))
+    session.add(row)
     session.flush()
-    return rows
+    return row
+
+
+def add_all(session: Session, sayings: Iterable[Saying]) -> None:
+    """Store messages to be published, in this order; what had been said before stays as it is."""
+    bulk.insert_all(session, _TABLE, [_columns(saying) for saying in sayings])
 
 
 def said(session: Session, run: int, event: str) -> int:
@@ -136,17 +137,17 @@ def pending(session: Session) -> tuple[int, int]:
     return waiting, refused
 
 
-def _row(identity: uuid.UUID, saying: Saying) -> Outbox:
-    return Outbox(
-        id=identity,
-        event=saying.event,
-        topic=saying.topic,
-        body=dict(saying.body),
-        run_id=saying.run,
-        inbound_id=saying.inbound,
-        contract=saying.contract,
-        withheld=saying.withheld,
-    )
+def _columns(saying: Saying) -> dict[str, Any]:
+    return {
+        "id": saying.id,
+        "event": saying.event,
+        "topic": saying.topic,
+        "body": dict(saying.body),
+        "run_id": saying.run,
+        "inbound_id": saying.inbound,
+        "contract": saying.contract,
+        "withheld": saying.withheld,
+    }
 
 
 def _next_batch(session: Session, runs: list[int] | None) -> list[Outbox]:
