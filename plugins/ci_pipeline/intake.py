@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -18,6 +19,9 @@ from ci_pipeline.store.tables import Inbound, Run
 
 log = logging.getLogger(__name__)
 
+# So many messages that are of no run are published before it is looked for what is more urgent.
+_AT_A_TIME: Final = 1000
+
 
 class Intake:
     """Takes up what the bus brings, for one run of the trigger DAG."""
@@ -27,10 +31,15 @@ class Intake:
         self._settings = settings
         self._trigger_run_id = trigger_run_id
 
-    def record(self, messages: Iterable[Received]) -> None:
-        """Write messages and what is to be said of them, in one transaction. Acknowledge them after this returns."""
+    def record(self, messages: Iterable[Received]) -> list[int]:
+        """Write messages and what is to be said of them, in one transaction. Acknowledge them after this returns.
+
+        Returns:
+            The runs that were queued.
+        """
         with store.session() as session:
-            self.take_up(session, messages)
+            rows = self.take_up(session, messages)
+        return [row.run for row in rows if row.state == "queued" and row.run]
 
     def take_up(self, session: Session, messages: Iterable[Received]) -> list[Inbound]:
         """Write messages and what is to be said of them into an open transaction; return their rows."""
@@ -65,6 +74,18 @@ class Intake:
     def catch_up(self) -> None:
         """Publish what is pending and fire what is queued. What fails now is done the next time."""
         publishing.publish_or_leave(self._settings)
+        self.fire_queued()
+
+    def announce_runs(self, runs: Iterable[int]) -> None:
+        """Publish what is pending of runs. What fails now is done the next time."""
+        publishing.publish_or_leave(self._settings, runs=runs)
+
+    def announce_some(self) -> bool:
+        """Publish what is pending, of very much a part; return whether there is more. What fails now waits."""
+        return publishing.publish_or_leave(self._settings, at_most=_AT_A_TIME) >= _AT_A_TIME
+
+    def fire_queued(self) -> None:
+        """Fire what is queued. What fails now is done the next time."""
         try:
             self._calm_down()
             self._fire()

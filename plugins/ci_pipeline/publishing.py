@@ -24,8 +24,8 @@ _SCHEMAS: Final[dict[str, ModuleType]] = {
 }
 
 
-def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
-    """Publish pending messages, of some runs or of all.
+def publish(settings: Settings, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
+    """Publish pending messages, of some runs or of all; no further batch once there are `at_most`.
 
     Returns:
         The number of messages published.
@@ -46,18 +46,22 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
             _log(batch, made, told)
             return told
 
-        return outbox.publish_pending(hand_over, runs=runs)
+        return outbox.publish_pending(hand_over, runs=runs, at_most=at_most)
 
 
-def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -> None:
+def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
     """Publish pending messages; whatever keeps us from it is logged, for the outbox keeps them.
 
     Also a setting that is wrong: no stage ends over a certificate that is being renewed.
+
+    Returns:
+        The number of messages published; 0 when something kept us from it.
     """
     try:
-        publish(settings, runs=runs)
+        return publish(settings, runs=runs, at_most=at_most)
     except (PublishError, DatabaseUnreachable, SettingsError) as error:
         log.warning("messages stay in the outbox: %s", error)
+        return 0
 
 
 def _log(

@@ -1,10 +1,12 @@
 """The yardsticks of the intake: clients of the bus that decide, write and fire nothing."""
 
 import asyncio
+import json
 import time
-from typing import Final
+from typing import Final, Self
 
 import aio_pika
+import pika
 
 _BATCH: Final = 200
 
@@ -17,6 +19,36 @@ def consume(url: str, queue: str, messages: int) -> float:
 def answer(url: str, queue: str, messages: int) -> float:
     """The same, and publish an answer to each, which the broker confirms before the next; return the seconds."""
     return asyncio.run(_consume(url, queue, messages, answer=True))
+
+
+class Listener:
+    """A client of the bus that notes when it hears of which revision: `with Listener(url, pattern)`, in a thread."""
+
+    def __init__(self, url: str, pattern: str) -> None:
+        """Listen from now on to what has a topic of a pattern."""
+        self._heard: dict[str, float] = {}
+        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        channel = self._connection.channel()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, "amq.topic", pattern)
+        channel.basic_consume(queue, self._hear, auto_ack=True)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def wait_for(self, rev: str) -> float:
+        """Return when a revision was heard of."""
+        while rev not in self._heard:
+            self._connection.process_data_events(time_limit=1)
+        return self._heard[rev]
+
+    def _hear(self, _channel: object, _method: object, _properties: object, body: bytes) -> None:
+        self._heard.setdefault(json.loads(body)["rev"], time.time())
 
 
 async def _consume(url: str, queue: str, messages: int, *, answer: bool) -> float:

@@ -95,7 +95,7 @@ def messages(
     return list(session.scalars(query if contract is None else query.where(Outbox.contract == contract)))
 
 
-def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> int:
+def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
     """Publish what is pending, a batch at a time and the oldest first, and mark what the broker has confirmed.
 
     A batch holds one message of each run: the next one is not sent before the one in front of it is confirmed, so a
@@ -106,6 +106,7 @@ def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> i
     Args:
         publish: hands a batch to the bus.
         runs: only messages of these runs; default: all.
+        at_most: no further batch is read once so many are published; default: all there are.
 
     Returns:
         The number of messages published.
@@ -125,6 +126,8 @@ def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> i
         for answer in answers:
             if answer and not isinstance(answer, _REFUSALS):
                 raise answer
+        if at_most is not None and published >= at_most:
+            return published
 
 
 def pending(session: Session) -> tuple[int, int]:
