@@ -8,7 +8,9 @@ from typing import Final, Self
 import aio_pika
 import pika
 
-_BATCH: Final = 200
+# As the pipeline's are, which takes half of what it may hold at a time.
+_PREFETCH: Final = 500
+_BATCH: Final = 250
 
 
 def consume(url: str, queue: str, messages: int) -> float:
@@ -56,7 +58,7 @@ async def _consume(url: str, queue: str, messages: int, *, answer: bool) -> floa
     began = time.perf_counter()
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=_BATCH)
+        await channel.set_qos(prefetch_count=_PREFETCH)
         await (await channel.get_queue(queue)).consume(inbox.put)
         exchange = await (await connection.channel()).get_exchange("amq.topic", ensure=False)
         while messages:

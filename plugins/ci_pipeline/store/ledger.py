@@ -160,6 +160,8 @@ def _by_branch(push: Push, settings: Settings) -> list[Push]:
     """Return the push as each branch of the pipeline that builds it has it; as it is when it is nobody's."""
     change = push.change
     names = settings.built_from(change.branch) or [change.branch]
+    if names == [change.branch]:
+        return [push]
     pushes = [replace(push, change=change.model_copy(update={"branch": name})) for name in names]
     is_wanted = rules.decide(pushes[0].change, settings, ignore_reason=push.ignore_reason).state == "queued"
     return pushes if is_wanted else pushes[:1]
