@@ -17,6 +17,7 @@ from ci_pipeline.intake import Intake
 from ci_pipeline.patience import say_why
 from ci_pipeline.sections import Bus
 from ci_pipeline.store.ledger import Received
+from sensors.follow_up import FollowUp
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +57,19 @@ class GitReceiveTrigger(BaseTrigger):
 
     async def _listen(self, bus: Bus, intake: Intake, missed: "_Missed") -> int:
         end, messages = time.monotonic() + self.rotate_after, 0
-        async with _connected(bus) as consumer:
+        # While a batch is written the broker sends the next one.
+        at_most = max(1, bus.prefetch // 2)
+        async with FollowUp(intake) as follow_up, _connected(bus) as consumer:
             missed.connected(consumer.backlog)
-            async for batch in consumer.batches(max_size=bus.prefetch, max_wait=_LOOK_UP_SECONDS):
+            async for batch in consumer.batches(max_size=at_most, max_wait=_LOOK_UP_SECONDS):
                 if batch.reconnected:
                     missed.connected(consumer.backlog)
-                if batch.deliveries:
-                    await _record(intake, batch, bus.senders)
-                    await consumer.ack(batch)
-                    messages += len(batch.deliveries)
+                queued = await _record(intake, batch, bus.senders) if batch.deliveries else []
+                await consumer.ack(batch)
+                messages += len(batch.deliveries)
                 missed.look_after(len(batch.deliveries))
-                await asyncio.to_thread(intake.catch_up)
+                more_wait = len(batch.deliveries) == at_most or (batch.deliveries and missed.backlog > 0)
+                follow_up.look(queued, at_leisure=not more_wait)
                 if time.monotonic() >= end:
                     break
         return messages
@@ -77,23 +80,26 @@ class _Missed:
 
     Not before the messages that waited in our queue are taken up: they may be older than dist-git's heads, and must
     not seem newer because they come later.
+
+    Attributes:
+        backlog: how many of those are left; 0 or less: none.
     """
 
     def __init__(self, current: settings.Settings, trigger_run_id: str) -> None:
         self._settings = current
         self._trigger_run_id = trigger_run_id
         self._due = False
-        self._backlog = 0
+        self.backlog = 0
         self._looking: asyncio.Task[None] | None = None
 
     def connected(self, backlog: int) -> None:
         """Begin anew: so many messages wait."""
-        self._due, self._backlog = self._settings.dist_git.catch_up, backlog
+        self._due, self.backlog = self._settings.dist_git.catch_up, backlog
 
     def look_after(self, messages: int) -> None:
         """Look, if with these messages the backlog is taken up."""
-        self._backlog -= messages
-        if self._due and self._backlog <= 0 and (self._looking is None or self._looking.done()):
+        self.backlog -= messages
+        if self._due and self.backlog <= 0 and (self._looking is None or self._looking.done()):
             self._due = False
             self._looking = asyncio.create_task(asyncio.to_thread(self._look))
 
@@ -113,11 +119,17 @@ class _Missed:
             log.warning("not looked at: %s", problem)
 
 
-async def _record(intake: Intake, batch: Batch, senders: Sequence[str]) -> None:
-    """Write a batch, however long the database is away: unacknowledged, its messages are safe with the broker."""
+async def _record(intake: Intake, batch: Batch, senders: Sequence[str]) -> list[int]:
+    """Write a batch, however long the database is away: unacknowledged, its messages are safe with the broker.
+
+    Returns:
+        The runs that were queued.
+    """
+    queued: list[int] = []
     async for attempt in _patiently(DatabaseUnreachable):
         with attempt:
-            await asyncio.to_thread(intake.record, _received(batch, senders))
+            queued = await asyncio.to_thread(intake.record, _received(batch, senders))
+    return queued
 
 
 def _received(batch: Batch, senders: Sequence[str]) -> list[Received]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -18,6 +19,9 @@ from ci_pipeline.store.tables import Inbound, Run
 
 log = logging.getLogger(__name__)
 
+# So many messages that are of no run are published before it is looked for what is more urgent.
+_AT_A_TIME: Final = 1000
+
 
 class Intake:
     """Takes up what the bus brings, for one run of the trigger DAG."""
@@ -27,35 +31,61 @@ class Intake:
         self._settings = settings
         self._trigger_run_id = trigger_run_id
 
-    def record(self, messages: Iterable[Received]) -> None:
-        """Write messages and what is to be said of them, in one transaction. Acknowledge them after this returns."""
+    def record(self, messages: Iterable[Received]) -> list[int]:
+        """Write messages and what is to be said of them, in one transaction. Acknowledge them after this returns.
+
+        Returns:
+            The runs that were queued.
+        """
         with store.session() as session:
-            self.take_up(session, messages)
+            rows = self.take_up(session, messages)
+        return [row.run for row in rows if row.state == "queued" and row.run]
 
     def take_up(self, session: Session, messages: Iterable[Received]) -> list[Inbound]:
         """Write messages and what is to be said of them into an open transaction; return their rows."""
         rows = ledger.record(session, messages, self._settings)
-        self.announce(session, *(row for row in rows if row.run is None))
-        # One after the other: the second of two pushes of a package ends the first one's run, which has to be queued.
-        for row in rows:
-            if row.run is not None:
-                self.announce(session, row)
+        self.announce(session, *rows)
         return rows
 
     def announce(self, session: Session, *rows: Inbound) -> None:
         """Write down what is to be said of decisions, and end the runs whose place the changes take."""
-        journal = Journal(session, self._settings)
+        journal, rivals = Journal(session, self._settings), ledger.with_rivals(session, rows)
+        told: list[Inbound] = []
         for row in rows:
-            replaced = ledger.superseded_by(session, row) if row.state == "queued" else []
-            for run in replaced:
-                journal.end_before_start(run, ledger.why_superseded(row))
-            lanes.inherit(session, row, replaced)
-            log.info("message %d: %s: %s %s", row.id, _about(row), row.state, row.reason)
+            if row in rivals:
+                # It may end the run of one before it, which has to be queued by then.
+                self._say(journal, told)
+                self._make_way(session, journal, row)
+                told = []
+            told.append(row)
+        self._say(journal, told)
+        _log(rows)
+
+    def _say(self, journal: Journal, rows: Iterable[Inbound]) -> None:
         journal.announce_decisions(rows, trigger_run_id=self._trigger_run_id)
+
+    @staticmethod
+    def _make_way(session: Session, journal: Journal, row: Inbound) -> None:
+        replaced = ledger.superseded_by(session, row)
+        for run in replaced:
+            journal.end_before_start(run, ledger.why_superseded(row))
+        lanes.inherit(session, row, replaced)
 
     def catch_up(self) -> None:
         """Publish what is pending and fire what is queued. What fails now is done the next time."""
         publishing.publish_or_leave(self._settings)
+        self.fire_queued()
+
+    def announce_runs(self, runs: Iterable[int]) -> None:
+        """Publish what is pending of runs. What fails now is done the next time."""
+        publishing.publish_or_leave(self._settings, runs=runs)
+
+    def announce_some(self) -> bool:
+        """Publish what is pending, of very much a part; return whether there is more. What fails now waits."""
+        return publishing.publish_or_leave(self._settings, at_most=_AT_A_TIME) >= _AT_A_TIME
+
+    def fire_queued(self) -> None:
+        """Fire what is queued. What fails now is done the next time."""
         try:
             self._calm_down()
             self._fire()
@@ -99,6 +129,16 @@ def _fired(airflow: AirflowApi, run: Run) -> bool:
         log.warning("%s waits: %s", runs.change_of(run), error)
         return False
     return True
+
+
+def _log(rows: Iterable[Inbound]) -> None:
+    """Log what was decided, a line each; of what is ignored, which can be very much, the number: the ledger has it."""
+    ignored = [row for row in rows if row.state == "ignored"]
+    for row in rows:
+        if row.state != "ignored":
+            log.info("message %d: %s: %s %s", row.id, _about(row), row.state, row.reason)
+    if ignored:
+        log.info("%d messages ignored, the last of them is %d", len(ignored), ignored[-1].id)
 
 
 def _about(row: Inbound) -> str:

@@ -24,8 +24,8 @@ _SCHEMAS: Final[dict[str, ModuleType]] = {
 }
 
 
-def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
-    """Publish pending messages, of some runs or of all.
+def publish(settings: Settings, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
+    """Publish pending messages, of some runs or of all; no further batch once there are `at_most`.
 
     Returns:
         The number of messages published.
@@ -41,23 +41,41 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None) -> int:
             made = [_message(row) for row in batch]
             messages = [one for one in made if isinstance(one, Message)]
             answers = publisher.publish_all(messages)
-            for message, answer in zip(messages, answers, strict=True):
-                log.info("%s %s", "published" if answer is None else "not published:", message.summary)
             coming = iter(answers)
-            return [one if isinstance(one, MessageError) else next(coming) for one in made]
+            told = [one if isinstance(one, MessageError) else next(coming) for one in made]
+            _log(batch, made, told)
+            return told
 
-        return outbox.publish_pending(hand_over, runs=runs)
+        return outbox.publish_pending(hand_over, runs=runs, at_most=at_most)
 
 
-def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None) -> None:
+def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
     """Publish pending messages; whatever keeps us from it is logged, for the outbox keeps them.
 
     Also a setting that is wrong: no stage ends over a certificate that is being renewed.
+
+    Returns:
+        The number of messages published; 0 when something kept us from it.
     """
     try:
-        publish(settings, runs=runs)
+        return publish(settings, runs=runs, at_most=at_most)
     except (PublishError, DatabaseUnreachable, SettingsError) as error:
         log.warning("messages stay in the outbox: %s", error)
+        return 0
+
+
+def _log(
+    batch: Sequence[Outbox], made: Sequence[Message | MessageError], told: Sequence[CiPipelineError | None]
+) -> None:
+    """Log what was published of runs and what was not, a line each; of the rest, which can be very many, the number."""
+    others = 0
+    for row, message, answer in zip(batch, made, told, strict=True):
+        if row.run_id is None and answer is None:
+            others += 1
+        elif isinstance(message, Message):
+            log.info("%s %s", "published" if answer is None else "not published:", message.summary)
+    if others:
+        log.info("published %d messages that are of no run", others)
 
 
 def _message(row: Outbox) -> Message | MessageError:

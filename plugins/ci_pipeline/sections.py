@@ -110,7 +110,7 @@ class Bus(Section):
         [], description="broker accounts whose messages are taken up, by the property user_id; empty: everyone's"
     )
     topic_prefix: Topic = Field("org.centos.prod", description="topics we publish start with this")
-    prefetch: int = Field(200, ge=1, le=5000, description="messages held unacknowledged at most")
+    prefetch: int = Field(500, ge=1, le=5000, description="messages held unacknowledged at most")
     publish_timeout: float = Field(15, gt=0, description="seconds to wait for the broker's confirm")
 
     @property

@@ -38,6 +38,10 @@ class Storm:
             message["msg"]["commit"] |= self._commit(number)
             yield json.dumps(message).encode()
 
+    def revs(self) -> list[str]:
+        """Return the revisions that are pushed."""
+        return [self._commit(number)["rev"] for number in range(self.messages)]
+
     def _commit(self, number: int) -> dict[str, str]:
         watched = number * self.percent % 100 < self.percent
         repo = WATCHED[number * self.percent // 100 % len(WATCHED)] if watched else f"stranger-{number % 5000}"

@@ -104,11 +104,11 @@ def test_a_database_that_goes_away_is_waited_for(
     record, answers = Intake.record, iter([DatabaseUnreachable("away"), DatabaseUnreachable("away")])
     left = []
 
-    def sometimes(intake: Intake, messages: Iterable[Any]) -> None:
+    def sometimes(intake: Intake, messages: Iterable[Any]) -> list[int]:
         left.append(left_in(current, queue))
         for error in answers:
             raise error
-        record(intake, messages)
+        return record(intake, messages)
 
     monkeypatch.setattr(Intake, "record", sometimes)
     payload = asyncio.run(listen())

@@ -14,9 +14,9 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from ci_pipeline.bus.connection import FAILURES, connect, place, unreachable
@@ -25,6 +25,9 @@ from ci_pipeline.bus.topology import declare_on
 from ci_pipeline.errors import BusUnreachable
 from ci_pipeline.patience import say_why
 
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
 CONNECT_SECONDS: Final = 15.0
 CLOSE_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 10.0
@@ -32,7 +35,7 @@ _NO_FILES: Final = TlsFiles()
 
 _log = logging.getLogger(__name__)
 # What the inbox holds: messages, and None once the connection is gone.
-_Inbox = asyncio.Queue[AbstractIncomingMessage | None]
+_Inbox = asyncio.Queue[DeliveredMessage | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Batch:
 
     deliveries: Sequence[Delivery] = ()
     reconnected: bool = False
-    _last: AbstractIncomingMessage | None = field(default=None, repr=False, compare=False)
+    _last: DeliveredMessage | None = field(default=None, repr=False, compare=False)
 
 
 class Consumer:
@@ -131,13 +134,13 @@ class Consumer:
         if batch._last is None:  # noqa: SLF001 - a batch is ours; its last message is nobody else's business
             return
         try:
-            await batch._last.ack(multiple=True)  # noqa: SLF001 - see above
+            await batch._last.channel.basic_ack(_tag(batch._last), multiple=True)  # noqa: SLF001 - see above
         except FAILURES as error:
             _log.info("%d messages could not be acknowledged and come again: %s", len(batch.deliveries), error)
 
-    def _waiting(self, at_most: int) -> list[AbstractIncomingMessage]:
+    def _waiting(self, at_most: int) -> list[DeliveredMessage]:
         """Take what has arrived already, up to the end of the connection."""
-        messages: list[AbstractIncomingMessage] = []
+        messages: list[DeliveredMessage] = []
         while len(messages) < at_most and not self._inbox.empty():
             message = self._inbox.get_nowait()
             if message is None:
@@ -177,7 +180,8 @@ class Consumer:
         await channel.set_qos(prefetch_count=self._prefetch)
         queue = await declare_on(channel, self._exchange, self._queue, self._bindings)
         self.backlog = queue.declaration_result.message_count or 0
-        await queue.consume(inbox.put)
+        # Not by aio-pika's queue: that makes another object and another task of each message.
+        await underlay.basic_consume(queue.name, inbox.put)
         self._inbox = inbox
 
     async def _close(self) -> None:
@@ -188,16 +192,21 @@ class Consumer:
                     await connection.close()
 
 
-def _batch(messages: Sequence[AbstractIncomingMessage]) -> Batch:
+def _batch(messages: Sequence[DeliveredMessage]) -> Batch:
     return Batch(tuple(_delivery(message) for message in messages), _last=messages[-1])
 
 
-def _delivery(message: AbstractIncomingMessage) -> Delivery:
+def _delivery(message: DeliveredMessage) -> Delivery:
+    properties = message.header.properties
     return Delivery(
         topic=message.routing_key or "",
-        message_id=message.message_id or "",
-        headers=message.headers,
+        message_id=properties.message_id or "",
+        headers=properties.headers or {},
         raw=message.body,
-        delivery_tag=message.delivery_tag or 0,
-        user_id=message.user_id or "",
+        delivery_tag=_tag(message),
+        user_id=properties.user_id or "",
     )
+
+
+def _tag(message: DeliveredMessage) -> int:
+    return message.delivery_tag or 0

@@ -7,13 +7,11 @@ published class is never changed. This module needs nothing but fedora-messaging
 
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cache
 from typing import Any, ClassVar, Final
 
-import jsonschema
 from fedora_messaging import message
 
-from ci_pipeline.bus.base import BusMessage, first_problem, headers_of
+from ci_pipeline.bus.base import BusMessage, body_check, headers_of
 from ci_pipeline.bus.patterns import ACCOUNT, EMAIL, END, TEXT, TIME, URL
 from ci_pipeline.errors import MessageError
 
@@ -236,7 +234,7 @@ def check(phase: str, body: Mapping[str, Any]) -> None:
     Raises:
         MessageError: there is no such phase, or the body breaks the schema; the text has the JSON schema's reason.
     """
-    problem = first_problem(_validator(phase), body)
+    problem = body_check(class_of(phase)).problem(body)
     if problem:
         msg = f"a fedora-ci test.{phase} message breaks its schema: {problem}"
         raise MessageError(msg)
@@ -257,8 +255,3 @@ def make(phase: str, prefix: str, body: Mapping[str, Any], *, outbox_id: str = "
     """
     check(phase, body)
     return class_of(phase)(body=dict(body), topic=topic_of(phase, prefix), headers=headers_of(outbox_id, kind))
-
-
-@cache
-def _validator(phase: str) -> jsonschema.Draft4Validator:
-    return jsonschema.Draft4Validator(class_of(phase).body_schema)

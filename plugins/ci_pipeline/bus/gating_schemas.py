@@ -5,12 +5,9 @@ changed: a different body is a new class (`...V2`). This module needs nothing bu
 """
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, ClassVar, Final
 
-import jsonschema
-
-from ci_pipeline.bus.base import BusMessage, first_problem, headers_of
+from ci_pipeline.bus.base import BusMessage, body_check, headers_of
 from ci_pipeline.bus.schemas import Property, topic_of
 from ci_pipeline.errors import MessageError
 
@@ -127,7 +124,7 @@ def check(event: str, prefix: str, body: Mapping[str, Any]) -> None:  # noqa: AR
     """
     if event not in MESSAGES:
         raise MessageError(f"there is no message for the event {event!r}; one of: {', '.join(sorted(MESSAGES))}")
-    if problem := first_problem(_validator(event), body):
+    if problem := body_check(MESSAGES[event]).problem(body):
         raise MessageError(f"a {event} message breaks its schema: {problem}")
 
 
@@ -139,8 +136,3 @@ def make(event: str, prefix: str, body: Mapping[str, Any], *, outbox_id: str = "
     """
     check(event, prefix, body)
     return MESSAGES[event](body=dict(body), topic=topic_of(event, prefix), headers=headers_of(outbox_id, kind))
-
-
-@cache
-def _validator(event: str) -> jsonschema.Draft4Validator:
-    return jsonschema.Draft4Validator(MESSAGES[event].body_schema)

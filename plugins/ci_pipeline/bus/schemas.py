@@ -6,13 +6,11 @@ receive it. This module needs nothing but fedora-messaging, so that any consumer
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, ClassVar, Final
 
-import jsonschema
 from fedora_messaging import message
 
-from ci_pipeline.bus.base import BusMessage, first_problem, headers_of
+from ci_pipeline.bus.base import BusMessage, body_check, headers_of
 from ci_pipeline.errors import MessageError
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import (
@@ -247,7 +245,7 @@ def check(event: str, prefix: str, body: Mapping[str, str]) -> None:
     Raises:
         MessageError: there is no such event, or the body breaks the schema; the text has the JSON schema's reason.
     """
-    problem = first_problem(_validator(event), body)
+    problem = body_check(class_of(event)).problem(body)
     if problem:
         msg = f"a {event} message breaks its schema: {problem}"
         raise MessageError(msg)
@@ -268,8 +266,3 @@ def make(event: str, prefix: str, body: Mapping[str, str], *, outbox_id: str = "
     """
     check(event, prefix, body)
     return MESSAGES[event](body=dict(body), topic=topic_of(event, prefix), headers=headers_of(outbox_id, kind))
-
-
-@cache
-def _validator(event: str) -> jsonschema.Draft4Validator:
-    return jsonschema.Draft4Validator(class_of(event).body_schema)

@@ -1,24 +1,33 @@
 """The ledger: every message that arrives becomes one row with one final state and a reason."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Final, cast
 
-from sqlalchemy import Select, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, Table, func, select, tuple_, update
+from sqlalchemy import Sequence as DatabaseSequence
+from sqlalchemy.orm import Session, make_transient_to_detached
 
 from ci_pipeline import rules
 from ci_pipeline.bus import inbound
 from ci_pipeline.bus.inbound import Push
-from ci_pipeline.change import Change
 from ci_pipeline.errors import ChangeError, StoreError
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import revisions, runs, storms
+from ci_pipeline.store import bulk, queueing
 from ci_pipeline.store.tables import Inbound, Run, StageResult
 
+_TABLE: Final = cast("Table", Inbound.__table__)
+_NUMBERS: Final = DatabaseSequence("inbound_id_seq")
+# What is written of a row: all but what the database fills in.
+_COLUMNS: Final = tuple(column.name for column in _TABLE.columns if column.name != "received_at")
 _MAX_BODY_KEPT = 64 * 1024
 # The key of an advisory lock; any fixed number would do.
 _LEDGER_LOCK = 0x6C656467
+
+
+# A row, and the push it is of if that is wanted.
+_Read = tuple[Inbound, Push | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +55,8 @@ def record(session: Session, messages: Iterable[Received], settings: Settings) -
         The new rows, in order, each with its final state. A push of a branch that several branches of the pipeline
         build (for other architectures) has a row for each of them.
     """
-    rows = [row for message in messages for row in _record_one(session, message, settings)]
-    session.flush()
-    return rows
+    read = [one for message in messages for one in _read(_row_of(message), message, settings)]
+    return _decide(session, read, settings)
 
 
 def redecide(session: Session, row: Inbound, settings: Settings) -> list[Inbound]:
@@ -72,9 +80,7 @@ def redecide(session: Session, row: Inbound, settings: Settings) -> list[Inbound
     if sha256(raw).hexdigest() != row.digest:
         msg = f"message {row.id} cannot be replayed: {_why_not_whole(raw)}; have it sent again"
         raise StoreError(msg)
-    rows = _read(session, row, Received(row.topic, row.message_id, raw), settings)
-    session.flush()
-    return rows
+    return _decide(session, _read(row, Received(row.topic, row.message_id, raw), settings), settings)
 
 
 def superseded_by(session: Session, row: Inbound) -> list[Run]:
@@ -97,6 +103,18 @@ def superseded_by(session: Session, row: Inbound) -> list[Run]:
     return replaced
 
 
+def with_rivals(session: Session, rows: Iterable[Inbound]) -> list[Inbound]:
+    """Return, of rows, those whose change may supersede another one: more than one of its place is queued."""
+    queued = [row for row in rows if row.state == "queued"]
+    if not queued:
+        return []
+    columns = (Inbound.namespace, Inbound.repo, Inbound.branch)
+    waiting = select(*columns).join(Run, Inbound.run == Run.id).where(Inbound.state == "queued", Run.status.is_(None))
+    several = waiting.where(tuple_(*columns).in_([_place(row) for row in queued])).group_by(*columns)
+    places = {tuple(place) for place in session.execute(several.having(func.count() > 1))}
+    return [row for row in queued if _place(row) in places]
+
+
 def why_superseded(row: Inbound) -> str:
     """Return why the changes that wait in front of a newly queued one are not run."""
     return f"superseded by {(row.rev or '')[:7]} (message {row.id})"
@@ -110,79 +128,96 @@ def lock(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_LEDGER_LOCK)))
 
 
-def _record_one(session: Session, message: Received, settings: Settings) -> list[Inbound]:
-    row = Inbound(
+def _row_of(message: Received) -> Inbound:
+    return Inbound(
         topic=_storable(message.topic.encode(errors="replace")),
         message_id=_storable(message.message_id.encode(errors="replace")),
         digest=sha256(message.raw).hexdigest(),
         body=_storable(message.raw[:_MAX_BODY_KEPT]),
+        reason="",
         agent="",
     )
-    return _read(session, row, message, settings)
 
 
-def _read(session: Session, row: Inbound, message: Received, settings: Settings) -> list[Inbound]:
-    """Decide about a message on its row; return it, and those of further branches that build what was pushed."""
+def _read(row: Inbound, message: Received, settings: Settings) -> list[_Read]:
+    """Read a message; return its row, and those of further branches that build what was pushed.
+
+    A row has its final state, unless its push is wanted.
+    """
     if message.ignore_reason:
         row.state, row.reason = "ignored", message.ignore_reason
-        session.add(row)
-        return [row]
+        return [(row, None)]
     try:
         push = inbound.read(message.topic, inbound.decode(message.raw), message_id=message.message_id)
     except ChangeError as error:
         row.state, row.reason = "dead", str(error)
-        session.add(row)
-        return [row]
+        return [(row, None)]
     first, *others = _by_branch(push, settings)
-    rows = [row, *(_like(row) for _ in others)]
-    for one, its in zip(rows, [first, *others], strict=True):
-        _decide(session, one, its, settings)
-        session.add(one)
-    return rows
+    return [_judge(row, first, settings), *(_judge(_like(row), other, settings) for other in others)]
 
 
 def _by_branch(push: Push, settings: Settings) -> list[Push]:
     """Return the push as each branch of the pipeline that builds it has it; as it is when it is nobody's."""
     change = push.change
     names = settings.built_from(change.branch) or [change.branch]
+    if names == [change.branch]:
+        return [push]
     pushes = [replace(push, change=change.model_copy(update={"branch": name})) for name in names]
     is_wanted = rules.decide(pushes[0].change, settings, ignore_reason=push.ignore_reason).state == "queued"
     return pushes if is_wanted else pushes[:1]
 
 
 def _like(row: Inbound) -> Inbound:
-    return Inbound(topic=row.topic, message_id=row.message_id, digest=row.digest, body=row.body, agent="")
+    return Inbound(
+        topic=row.topic, message_id=row.message_id, digest=row.digest, body=row.body, reason="", agent=row.agent
+    )
 
 
-def _decide(session: Session, row: Inbound, push: Push, settings: Settings) -> None:
+def _judge(row: Inbound, push: Push, settings: Settings) -> _Read:
+    """Write on a row what it is about; decide about it unless it is wanted."""
     change = push.change
     row.namespace, row.repo, row.rev, row.branch = change.namespace, change.repo, change.rev, change.branch
     row.agent = push.agent
     decision = rules.decide(change, settings, ignore_reason=push.ignore_reason)
     if decision.state == "queued":
-        _queue(session, row, push, settings)
-    else:
-        row.state, row.reason = decision.state, decision.reason
+        return row, push
+    row.state, row.reason = decision.state, decision.reason
+    return row, None
 
 
-def _queue(session: Session, row: Inbound, push: Push, settings: Settings) -> None:
-    lock(session)
-    if known := _queued_before(session, push.change):
-        row.state, row.run = "duplicate", known.run
-        row.reason = f"the same change was queued by message {known.id}"
-        return
-    lane = storms.lane_of(session, push.agent, push.change, settings.storm)
-    row.run = runs.create(session, push.change, lane=lane).id
-    # Not before: looking for others writes what is known of this row, and it would find itself.
-    row.state, row.reason = "queued", ""
-    revisions.add(session, push.change, push.commit_time)
+def _decide(session: Session, read: Sequence[_Read], settings: Settings) -> list[Inbound]:
+    """Decide about what is wanted, and write all rows."""
+    wanted = [queueing.Wanted(row, push) for row, push in read if push]
+    if wanted:
+        # Before the rows have their numbers: of two changes of a package the one with the higher number is newer.
+        lock(session)
+    rows = [row for row, _ in read]
+    new = [row for row in rows if row not in session]
+    for row, number in zip(new, _numbers(session, len(new)), strict=True):
+        row.id = number
+    if wanted:
+        queueing.decide(session, wanted, settings.storm)
+    _insert(session, new)
+    return rows
 
 
-def _queued_before(session: Session, change: Change) -> Inbound | None:
-    """Return the message that queued a change. One that was superseded meanwhile counts: the bus repeats messages."""
-    session.flush()
-    wanted = select(Inbound).filter_by(**change.model_dump()).where(Inbound.state.in_(["queued", "superseded"]))
-    return session.scalar(wanted.order_by(Inbound.id).limit(1))
+def _numbers(session: Session, count: int) -> list[int]:
+    """Return the next numbers of rows of the ledger."""
+    drawn = select(_NUMBERS.next_value()).select_from(func.generate_series(1, count))
+    return sorted(session.scalars(drawn)) if count else []
+
+
+def _insert(session: Session, rows: Sequence[Inbound]) -> None:
+    """Write new rows. The session knows of them only what can change yet: that those of queued changes are there."""
+    bulk.insert_all(session, _TABLE, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
+    for row in rows:
+        if row.state == "queued":
+            make_transient_to_detached(row)
+            session.add(row)
+
+
+def _place(row: Inbound) -> tuple[str | None, ...]:
+    return (row.namespace, row.repo, row.branch)
 
 
 def _queued(row: Inbound) -> Select[Run]:

@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import func, not_, select
+from sqlalchemy import Table, func, not_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from ci_pipeline.errors import CiPipelineError, MessageError, MessageRejected
-from ci_pipeline.store import database
+from ci_pipeline.store import bulk, database
 from ci_pipeline.store.tables import Outbox
 
 # The contracts of messages: the original pipeline's first, then decisions and waivers.
@@ -19,6 +19,7 @@ FEDORA_CI: Final = "fedora-ci"
 GATING: Final = "gating"
 # What is to be published, and was not yet.
 IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) & not_(Outbox.withheld)
+_TABLE: Final = cast("Table", Outbox.__table__)
 # The namespace of our message ids; any fixed UUID would do.
 _NAMESPACE = uuid.UUID("6f1c1b0e-8b0a-5c3e-9f53-0d5b8d1f7a10")
 # The key of an advisory lock; any fixed number would do.
@@ -66,17 +67,17 @@ def add(session: Session, saying: Saying) -> Outbox | None:
     Returns:
         The new row, or None when it had been said before.
     """
-    return next(iter(add_all(session, [saying])), None)
-
-
-def add_all(session: Session, sayings: Iterable[Saying]) -> list[Outbox]:
-    """Store messages to be published, in this order; return the new rows. What had been said before has none."""
-    by_id = {saying.id: saying for saying in sayings}
-    known = set(session.scalars(select(Outbox.id).where(Outbox.id.in_(by_id))))
-    rows = [_row(identity, saying) for identity, saying in by_id.items() if identity not in known]
-    session.add_all(rows)
+    if session.get(Outbox, saying.id) is not None:
+        return None
+    row = Outbox(**_columns(saying))
+    session.add(row)
     session.flush()
-    return rows
+    return row
+
+
+def add_all(session: Session, sayings: Iterable[Saying]) -> None:
+    """Store messages to be published, in this order; what had been said before stays as it is."""
+    bulk.insert_all(session, _TABLE, [_columns(saying) for saying in sayings])
 
 
 def said(session: Session, run: int, event: str) -> int:
@@ -94,7 +95,7 @@ def messages(
     return list(session.scalars(query if contract is None else query.where(Outbox.contract == contract)))
 
 
-def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> int:
+def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
     """Publish what is pending, a batch at a time and the oldest first, and mark what the broker has confirmed.
 
     A batch holds one message of each run: the next one is not sent before the one in front of it is confirmed, so a
@@ -105,6 +106,7 @@ def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> i
     Args:
         publish: hands a batch to the bus.
         runs: only messages of these runs; default: all.
+        at_most: no further batch is read once so many are published; default: all there are.
 
     Returns:
         The number of messages published.
@@ -118,12 +120,14 @@ def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None) -> i
         with database.session() as session:
             batch = _next_batch(session, chosen)
             answers = publish(batch) if batch else ()
-            published += sum(_mark(row, answer) for row, answer in zip(batch, answers, strict=True))
+            published += _mark(session, batch, answers)
         if not batch:
             return published
         for answer in answers:
             if answer and not isinstance(answer, _REFUSALS):
                 raise answer
+        if at_most is not None and published >= at_most:
+            return published
 
 
 def pending(session: Session) -> tuple[int, int]:
@@ -136,17 +140,17 @@ def pending(session: Session) -> tuple[int, int]:
     return waiting, refused
 
 
-def _row(identity: uuid.UUID, saying: Saying) -> Outbox:
-    return Outbox(
-        id=identity,
-        event=saying.event,
-        topic=saying.topic,
-        body=dict(saying.body),
-        run_id=saying.run,
-        inbound_id=saying.inbound,
-        contract=saying.contract,
-        withheld=saying.withheld,
-    )
+def _columns(saying: Saying) -> dict[str, Any]:
+    return {
+        "id": saying.id,
+        "event": saying.event,
+        "topic": saying.topic,
+        "body": dict(saying.body),
+        "run_id": saying.run,
+        "inbound_id": saying.inbound,
+        "contract": saying.contract,
+        "withheld": saying.withheld,
+    }
 
 
 def _next_batch(session: Session, runs: list[int] | None) -> list[Outbox]:
@@ -163,11 +167,15 @@ def _next_batch(session: Session, runs: list[int] | None) -> list[Outbox]:
     return list(first.values())
 
 
-def _mark(row: Outbox, answer: CiPipelineError | None) -> bool:
-    """Write down what became of a message; tell whether it is published."""
-    if answer is None:
-        row.published_at = datetime.now(UTC)
-    elif isinstance(answer, _REFUSALS):
-        # Retrying cannot help: an operator has to look. The messages behind it still go out.
-        row.parked_at, row.error = datetime.now(UTC), str(answer)
-    return answer is None
+def _mark(session: Session, batch: Sequence[Outbox], answers: Sequence[CiPipelineError | None]) -> int:
+    """Write down what became of messages; return how many are published."""
+    answered = list(zip(batch, answers, strict=True))
+    confirmed = [row.id for row, answer in answered if answer is None]
+    if confirmed:
+        marked = update(Outbox).where(Outbox.id.in_(confirmed)).values(published_at=datetime.now(UTC))
+        session.execute(marked, execution_options={"synchronize_session": False})
+    for row, answer in answered:
+        if isinstance(answer, _REFUSALS):
+            # Retrying cannot help: an operator has to look. The messages behind it still go out.
+            row.parked_at, row.error = datetime.now(UTC), str(answer)
+    return len(confirmed)

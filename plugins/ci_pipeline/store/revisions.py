@@ -1,6 +1,6 @@
 """The index of revisions: the known changes of each branch, each at a moment of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -41,8 +41,7 @@ def add(session: Session, change: Change, committed_at: datetime | None) -> bool
     Returns:
         Whether it was new.
     """
-    told = committed_at if committed_at and _EARLIEST <= committed_at < _LATEST else datetime.now(UTC)
-    second = told.replace(microsecond=0)
+    second = _second(committed_at)
     for microsecond in _microseconds(change):
         row = insert(Revision).values(committed_at=second + timedelta(microseconds=microsecond), **change.model_dump())
         if session.scalar(row.on_conflict_do_nothing().returning(Revision.rev)):
@@ -51,6 +50,22 @@ def add(session: Session, change: Change, committed_at: datetime | None) -> bool
             return False
     msg = f"the branch {change.branch} has a million revisions of {second}; that cannot be true"
     raise StoreError(msg)
+
+
+def add_all(session: Session, changes: Sequence[tuple[Change, datetime | None]]) -> None:
+    """Add changes, each with when it was committed, as `add` does; at once where each can have its own moment."""
+    rows = [
+        {"committed_at": _second(told) + timedelta(microseconds=next(iter(_microseconds(one)))), **one.model_dump()}
+        for one, told in changes
+    ]
+    if not rows:
+        return
+    added = insert(Revision).values(rows).on_conflict_do_nothing()
+    key = (Revision.namespace, Revision.repo, Revision.rev, Revision.branch)
+    new = {tuple(row) for row in session.execute(added.returning(*key))}
+    for change, told in changes:
+        if tuple(change.model_dump().values()) not in new:
+            add(session, change, told)
 
 
 def moment(session: Session, change: Change) -> datetime | None:
@@ -99,6 +114,12 @@ def from_to(session: Session, place: Place, first: str, last: str, *, limit: int
 def changes_of(rows: Iterable[Revision]) -> list[Change]:
     """Return the changes that revisions are."""
     return [Change(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch) for row in rows]
+
+
+def _second(committed_at: datetime | None) -> datetime:
+    """Return the second of a commit; now, if it tells none or one that is out of all reason."""
+    told = committed_at if committed_at and _EARLIEST <= committed_at < _LATEST else datetime.now(UTC)
+    return told.replace(microsecond=0)
 
 
 def _of(place: Place) -> Select[Revision]:

@@ -1,7 +1,8 @@
 """Runs: their numbers, their stages' results, and what is known of a change so far."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -63,23 +64,27 @@ def create(  # noqa: PLR0913 - the columns of a run, keyword-only
         options: what is asked for besides, where it differs from what is configured.
         lane: how it comes to its turn.
     """
-    # Two transactions numbering one branch wait for each other; the lock ends with the transaction.
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"run:{change.branch}"))))
-    number = session.scalar(select(func.coalesce(func.max(Run.number), 0) + 1).where(Run.branch == change.branch)) or 1
-    run = Run(
-        dag_id=dag_id_of(change.branch),
-        run_id=run_id or run_id_of(change, f"{number}{suffix(kind, lane)}"),
-        number=number,
-        test_guidance=test_guidance,
-        kind=kind,
-        lane=lane,
-        options=dict(options),
-        fired_at=datetime.now(UTC) if run_id else None,
-        **change.model_dump(),
-    )
+    run = _numbered(change, _next_number(session, change.branch), kind, lane, run_id)
+    run.test_guidance, run.options = test_guidance, dict(options)
     session.add(run)
     session.flush()
     return run
+
+
+def create_all(session: Session, pushed: Sequence[tuple[Change, Lane]]) -> list[Run]:
+    """Add runs of pushed changes, in this order, and give them their branches' next numbers; return them.
+
+    Args:
+        session: an open transaction; it holds the branches' numbering until it ends.
+        pushed: what is run, and how it comes to its turn.
+    """
+    # In one order: two transactions that number the same branches must not wait for each other.
+    branches = sorted({change.branch for change, _ in pushed})
+    numbers = {branch: count(_next_number(session, branch)) for branch in branches}
+    made = [_numbered(change, next(numbers[change.branch]), Kind.PUSH, lane) for change, lane in pushed]
+    session.add_all(made)
+    session.flush()
+    return made
 
 
 def find(session: Session, dag_id: str, run_id: str) -> Run | None:
@@ -236,6 +241,26 @@ def status_so_far(session: Session, run: int) -> Status:
 def inbound_of(session: Session, run: int) -> Iterable[Inbound]:
     """Return the messages that led to a run."""
     return session.scalars(select(Inbound).where(Inbound.run == run).order_by(Inbound.id))
+
+
+def _next_number(session: Session, branch: str) -> int:
+    # Two transactions numbering one branch wait for each other; the lock ends with the transaction.
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"run:{branch}"))))
+    return session.scalar(select(func.coalesce(func.max(Run.number), 0) + 1).where(Run.branch == branch)) or 1
+
+
+def _numbered(change: Change, number: int, kind: Kind, lane: Lane, run_id: str | None = None) -> Run:
+    return Run(
+        dag_id=dag_id_of(change.branch),
+        run_id=run_id or run_id_of(change, f"{number}{suffix(kind, lane)}"),
+        number=number,
+        test_guidance=NO_TEST_GUIDANCE,
+        kind=kind,
+        lane=lane,
+        options={},
+        fired_at=datetime.now(UTC) if run_id else None,
+        **change.model_dump(),
+    )
 
 
 def _all_tries(session: Session, run: int) -> Iterable[StageResult]:

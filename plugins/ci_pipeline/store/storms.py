@@ -7,7 +7,7 @@ more than half of that. All of it is in the database: a listener that is started
 import logging
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, func, not_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from ci_pipeline.change import Change
@@ -19,28 +19,59 @@ from ci_pipeline.storm_sections import Storm as Bounds
 log = logging.getLogger(__name__)
 
 
-def lane_of(session: Session, account: str, change: Change, bounds: Bounds) -> Lane:
-    """Return the lane of a change that is to be queued, and write down that a storm begins if one does.
+# A change, whatever the branch: namespace, package, revision.
+_Pushed = tuple[str | None, str | None, str | None]
+
+
+class LaneChooser:
+    """Chooses the lanes of changes that are to be queued in one transaction, one after the other.
 
     A change is counted once, for however many branches and architectures it is pushed; so is one that was superseded.
-
-    Args:
-        session: an open transaction that holds the ledger's lock.
-        account: who pushed, as the message says it.
-        change: what is to be queued.
-        bounds: what is a storm.
     """
-    if account in bounds.never:
-        return Lane.LIVE
-    if account in bounds.always or _storms(session, account):
+
+    def __init__(self, session: Session, bounds: Bounds) -> None:
+        """Use an open transaction that holds the ledger's lock, and what is a storm."""
+        self._session = session
+        self._bounds = bounds
+        self._storming: dict[str, bool] = {}
+        self._pushed: dict[str, set[_Pushed]] = {}
+
+    def lane_of(self, account: str, change: Change) -> Lane:
+        """Return the lane of the next change, and write down that a storm begins if one does.
+
+        Args:
+            account: who pushed, as the message says it.
+            change: what is to be queued.
+        """
+        if account in self._bounds.never:
+            return Lane.LIVE
+        if account in self._bounds.always or self._storms(account):
+            return Lane.STORM
+        pushed, this = self._pushed_by(account), _pushed_of(change)
+        if len(pushed - {this}) < self._bounds.changes:
+            pushed.add(this)
+            return Lane.LIVE
+        self._begin(account)
         return Lane.STORM
-    others = not_(and_(*(getattr(Inbound, name) == getattr(change, name) for name in ("namespace", "repo", "rev"))))
-    if _count(session, account, bounds, others, most=bounds.changes) < bounds.changes:
-        return Lane.LIVE
-    session.add(Storm(account=account))
-    session.flush()
-    log.warning("a storm of %s begins: its changes wait for their turn (storm.at_once)", name_of(account))
-    return Lane.STORM
+
+    def _begin(self, account: str) -> None:
+        self._session.add(Storm(account=account))
+        self._session.flush()
+        self._storming[account] = True
+        log.warning("a storm of %s begins: its changes wait for their turn (storm.at_once)", name_of(account))
+
+    def _storms(self, account: str) -> bool:
+        if account not in self._storming:
+            asked = select(Storm.id).where(Storm.account == account, Storm.calmed_at.is_(None))
+            self._storming[account] = self._session.scalar(asked) is not None
+        return self._storming[account]
+
+    def _pushed_by(self, account: str) -> set[_Pushed]:
+        """Return what an account has pushed within the window; of very much so much that it is a storm anyway."""
+        if account not in self._pushed:
+            asked = _of_window(account, self._bounds).limit(self._bounds.changes + 1)
+            self._pushed[account] = {(row[0], row[1], row[2]) for row in self._session.execute(asked)}
+        return self._pushed[account]
 
 
 def calm_down(session: Session, bounds: Bounds) -> list[Storm]:
@@ -63,22 +94,22 @@ def name_of(account: str) -> str:
     return account or "an account that is not named"
 
 
-def _storms(session: Session, account: str) -> bool:
-    asked = select(Storm.id).where(Storm.account == account, Storm.calmed_at.is_(None))
-    return session.scalar(asked) is not None
-
-
 def _is_over(session: Session, storm: Storm, bounds: Bounds) -> bool:
     if storm.account in bounds.never:
         return True
     few = bounds.changes // 2
-    return _count(session, storm.account, bounds, most=few + 1) <= few
+    counted = select(func.count()).select_from(_of_window(storm.account, bounds).limit(few + 1).subquery())
+    return (session.scalar(counted) or 0) <= few
 
 
-def _count(session: Session, account: str, bounds: Bounds, *conditions: ColumnElement[bool], most: int) -> int:
-    """Count the different changes of an account that were taken up within the window, `most` at most."""
+def _of_window(account: str, bounds: Bounds) -> Select[str | None, str | None, str | None]:
+    """Return the different changes of an account that were taken up within the window."""
     since = func.now() - timedelta(minutes=bounds.window_minutes)
-    wanted = select(Inbound.namespace, Inbound.repo, Inbound.rev).where(
-        Inbound.agent == account, Inbound.state.in_(["queued", "superseded"]), Inbound.received_at > since, *conditions
+    taken = select(Inbound.namespace, Inbound.repo, Inbound.rev).where(
+        Inbound.agent == account, Inbound.state.in_(["queued", "superseded"]), Inbound.received_at > since
     )
-    return session.scalar(select(func.count()).select_from(wanted.distinct().limit(most).subquery())) or 0
+    return taken.distinct()
+
+
+def _pushed_of(change: Change) -> _Pushed:
+    return change.namespace, change.repo, change.rev

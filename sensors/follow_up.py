@@ -1,0 +1,102 @@
+"""What follows the recording, beside it: what was decided is announced, what is queued is fired."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from ci_pipeline.intake import Intake
+
+
+class FollowUp:
+    """Announces and fires, each in a thread, while the next messages are recorded: `async with FollowUp(intake)`.
+
+    At its end it waits for what is being done. Cancelled, it does not: what was not said or fired by then is in the
+    database, for the next listener.
+    """
+
+    def __init__(self, intake: Intake) -> None:
+        """Use the intake that records."""
+        self._intake = intake
+        self._runs: set[int] = set()
+        self._at_leisure = False
+        self._ends = False
+        self._announcing = _Repeated(self._announce)
+        self._firing = _Repeated(self._fire)
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for what is being done, or leave it if something went wrong.
+
+        Raises:
+            Exception: whatever announcing or firing ended with.
+        """
+        self._ends = True
+        for work in (self._announcing, self._firing):
+            await (work.end() if exc_type is None else work.leave())
+
+    def look(self, runs: Iterable[int], *, at_leisure: bool) -> None:
+        """Announce and fire what was queued, without waiting for it.
+
+        Args:
+            runs: what was queued: it is announced before all else.
+            at_leisure: whether no more messages wait. Else what speaks of no run is kept for later: it is nearly all
+                there is to be said in a storm, and would take the time of recording it.
+
+        Raises:
+            Exception: what announcing or firing ended with before.
+        """
+        self._runs.update(runs)
+        self._at_leisure = at_leisure
+        if self._runs or at_leisure:
+            self._announcing.ask()
+            self._firing.ask()
+
+    async def _announce(self) -> bool:
+        runs, self._runs = self._runs, set()
+        if runs:
+            await asyncio.to_thread(self._intake.announce_runs, runs)
+        more = self._at_leisure and await asyncio.to_thread(self._intake.announce_some)
+        return more and not self._ends
+
+    async def _fire(self) -> bool:
+        await asyncio.to_thread(self._intake.fire_queued)
+        return False
+
+
+class _Repeated:
+    """Work of which one is done at a time. Asked for meanwhile, or with more left to do, it is done once more."""
+
+    def __init__(self, work: Callable[[], Awaitable[bool]]) -> None:
+        self._work = work
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        self._asked = True
+        if self._task is None or self._task.done():
+            self._raise_failure()
+            self._task = asyncio.create_task(self._run())
+
+    async def end(self) -> None:
+        if self._task is not None:
+            await self._task
+
+    async def leave(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _raise_failure(self) -> None:
+        if self._task is not None:
+            self._task.result()
+
+    async def _run(self) -> None:
+        while self._asked:
+            self._asked = False
+            self._asked = await self._work() or self._asked

@@ -1,0 +1,160 @@
+"""What follows the recording: beside it, one at a time, what matters first."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from sensors.follow_up import FollowUp
+
+
+class Intake:
+    """An intake that notes what it is asked for. `gate` holds up announcing; `left` is how often there is more."""
+
+    def __init__(self, *, left: int = 0) -> None:
+        self.asked: list[object] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.left = left
+        self.failure: Exception | None = None
+
+    def announce_runs(self, runs: Iterable[int]) -> None:
+        self.gate.wait(60)
+        self.asked.append(sorted(runs))
+
+    def announce_some(self) -> bool:
+        self.gate.wait(60)
+        self.asked.append("some")
+        self.left -= 1
+        return self.left > 0
+
+    def fire_queued(self) -> None:
+        if self.failure:
+            raise self.failure
+
+    @property
+    def told(self) -> list[object]:
+        """What was announced so far."""
+        return list(self.asked)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until something is true, for a minute."""
+    async with asyncio.timeout(60):
+        while not true():  # noqa: ASYNC110 - what it waits for happens in a thread
+            await asyncio.sleep(0.001)
+
+
+def test_runs_are_announced_and_the_rest_only_at_leisure() -> None:
+    """In a storm nobody waits for what is ignored."""
+    intake = Intake()
+
+    async def listen() -> None:
+        async with FollowUp(intake) as follow_up:
+            follow_up.look([7], at_leisure=False)
+            follow_up.look([], at_leisure=False)
+        assert intake.told == [[7]]
+        async with FollowUp(intake) as follow_up:
+            follow_up.look([], at_leisure=True)
+
+    asyncio.run(listen())
+
+    assert intake.told == [[7], "some"]
+
+
+def test_nobody_waits_for_what_follows() -> None:
+    """What is queued while something is announced is announced after it, once, all of it."""
+    intake = Intake()
+
+    async def listen() -> None:
+        intake.gate.clear()
+        async with FollowUp(intake) as follow_up:
+            for run in (1, 2, 3):
+                follow_up.look([run], at_leisure=False)
+                await asyncio.sleep(0)
+            intake.gate.set()
+
+    asyncio.run(listen())
+
+    assert intake.told == [[1], [2, 3]]
+
+
+def test_what_matters_goes_between_the_parts_of_the_rest() -> None:
+    """However much that is."""
+    intake = Intake(left=1_000_000)
+
+    async def listen() -> None:
+        async with FollowUp(intake) as follow_up:
+            follow_up.look([], at_leisure=True)
+            await until(lambda: "some" in intake.asked)
+            follow_up.look([7], at_leisure=True)
+            await until(lambda: [7] in intake.asked)
+
+    asyncio.run(listen())
+
+    assert intake.told[0] == "some"
+    assert [7] in intake.told
+
+
+def test_a_listener_that_rotates_does_not_stay_for_the_rest() -> None:
+    """What is being published is, and the next listener goes on with it."""
+    intake = Intake(left=1_000_000)
+
+    async def listen() -> None:
+        async with FollowUp(intake) as follow_up:
+            follow_up.look([], at_leisure=True)
+
+    asyncio.run(listen())
+
+    assert intake.told == ["some"]
+
+
+def test_a_failure_ends_the_listening() -> None:
+    """Airflow shows it, and starts another one: nobody listens for ever who cannot fire."""
+    intake = Intake()
+    intake.failure = RuntimeError("broken")
+
+    async def listen() -> None:
+        async with FollowUp(intake) as follow_up:
+            while True:
+                follow_up.look([], at_leisure=True)
+                await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="broken"):
+        asyncio.run(listen())
+
+
+def test_a_failure_at_the_end_is_no_less_one() -> None:
+    """There is no further look that would raise it."""
+    intake = Intake()
+    intake.failure = RuntimeError("broken")
+
+    async def listen() -> None:
+        async with FollowUp(intake) as follow_up:
+            follow_up.look([], at_leisure=True)
+
+    with pytest.raises(RuntimeError, match="broken"):
+        asyncio.run(listen())
+
+
+def test_one_that_is_cancelled_waits_for_nothing() -> None:
+    """The triggerer is being stopped; what is not said by then is in the database."""
+    intake = Intake()
+
+    async def listen() -> None:
+        async with FollowUp(intake) as follow_up:
+            follow_up.look([1], at_leisure=False)
+            await asyncio.sleep(3600)
+
+    async def stop() -> list[object]:
+        intake.gate.clear()
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        listening.cancel()
+        await asyncio.wait([listening])
+        told = intake.told
+        intake.gate.set()
+        return told
+
+    assert asyncio.run(stop()) == []

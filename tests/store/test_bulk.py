@@ -1,0 +1,57 @@
+"""Many rows at once: as they are given, in their order."""
+
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from ci_pipeline import store
+from ci_pipeline.store import bulk
+from ci_pipeline.store.tables import Outbox
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    """Return a row of the outbox."""
+    return {"id": uuid.uuid4(), "event": "e", "topic": "t", "body": {}, "run_id": None, "withheld": False, **fields}
+
+
+def insert(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """Insert rows; return all there are then, in the order they got their numbers."""
+    with store.session() as session:
+        bulk.insert_all(session, Outbox.__table__, rows)
+        found = list(session.scalars(select(Outbox).order_by(Outbox.sequence)))
+    return [{name: getattr(one, name) for name in row()} for one in found]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "NULL", "{}", '"', "\\", "'; --", "a,b", "\t\n\r", "é\u2028\U0001f600", "%s %(x)s :y"]
+)
+def test_whatever_is_written_is_read(text: str) -> None:
+    """Nothing in a value is taken for a part of the statement, or of an array."""
+    given = [row(topic=text, body={text or "k": [text, None, 1.5, True]}), row(topic=text)]
+
+    assert insert(*given) == given
+
+
+def test_many_stay_in_their_order() -> None:
+    """The database counts them as they come."""
+    given = [row(topic=str(number)) for number in range(500)]
+
+    assert insert(*given) == given
+
+
+def test_none_is_nothing() -> None:
+    """A batch in which nothing is to be said."""
+    assert insert() == []
+
+
+def test_one_that_is_there_stays_as_it_is() -> None:
+    """Whether it was there before, or comes twice."""
+    first = row(topic="first")
+    insert(first)
+    second = row(topic="second")
+
+    assert insert({**first, "topic": "again"}, second, {**second, "topic": "again"}) == [first, second]
