@@ -8,7 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-NAMES = ("intake", "change", "reaction", "several", "footprint", "scale")
+NAMES = ("intake", "composes", "change", "reaction", "several", "footprint", "scale")
 
 
 def _options() -> argparse.Namespace:
@@ -16,6 +16,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default: all")
     parser.add_argument("--messages", type=int, default=25_000, help="of a storm (25000)")
     parser.add_argument("--storms", type=int, default=3, help="so many times over (3)")
+    parser.add_argument("--composes", type=int, default=5, help="of each host (5)")
     parser.add_argument("--rounds", type=int, default=3, help="of whole changes (3)")
     parser.add_argument("--pushes", type=int, default=20, help="whose reaction is timed (20)")
     parser.add_argument("--at-once", type=int, default=8, choices=(2, 4, 8), help="changes side by side (8)")

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from tests.benchmarks.bare_machine import Machine, free_port, speaks_ssh
 
 _OS: Final = "atomic-host"
-_REF: Final = "fedora/f26/x86_64/atomic-host"
+REF: Final = "fedora/f26/x86_64/atomic-host"
 _DNF: Final = """[main]
 assumeyes=1
 best=1
@@ -76,22 +77,23 @@ class BareTools:
         work = self.folder / name
         work.mkdir(parents=True)
         _build(work, self.url, rev, self.repo)
-        commit = self._compose(work)
+        commit = self.compose(work, ["host-base", self.repo])
         self._boot_compose(work, commit)
         self._boot_image(work, commit)
         shutil.rmtree(work, ignore_errors=True)
 
-    def _compose(self, work: Path) -> str:
+    def compose(self, work: Path, install: Sequence[str]) -> str:
+        """Commit a host of these packages, of the base and of work/repo, to the branch; return the commit."""
         if not self.ostree.exists():
             _run("ostree", "init", f"--repo={self.ostree}", "--mode=archive")
         (work / "dnf.conf").write_text(_DNF.format(folder=work, base=self.base), encoding="ascii")
         tree = work / "tree"
         (work / ".rpmmacros").write_text("%_dbpath /usr/share/rpm\n", encoding="ascii")
-        command = ("dnf", f"--config={work}/dnf.conf", "--releasever=0", "install", "host-base", self.repo)
+        command = ("dnf", f"--config={work}/dnf.conf", "--releasever=0", "install", *install)
         subprocess.run(command, env={**os.environ, "HOME": str(work)}, check=True, capture_output=True)
         _shape(tree)
         options = ("--owner-uid=0", "--owner-gid=0", "--no-xattrs", "--bootable")
-        made = _run("ostree", "commit", f"--repo={self.ostree}", f"--branch={_REF}", f"--tree=dir={tree}", *options)
+        made = _run("ostree", "commit", f"--repo={self.ostree}", f"--branch={REF}", f"--tree=dir={tree}", *options)
         _run("ostree", "summary", f"--repo={self.ostree}", "--update")
         return made
 
@@ -102,9 +104,9 @@ class BareTools:
         _run("ostree", "admin", "os-init", f"--sysroot={sysroot}", _OS)
         _run("ostree", "config", f"--repo={sysroot}/ostree/repo", "set", "sysroot.bootloader", "none")
         _run("ostree", "pull-local", f"--repo={sysroot}/ostree/repo", str(self.ostree), commit)
-        _run("ostree", "refs", f"--repo={sysroot}/ostree/repo", f"--create={_REF}", commit)
+        _run("ostree", "refs", f"--repo={sysroot}/ostree/repo", f"--create={REF}", commit)
         arguments = [f"--karg={word}" for word in _KERNEL]
-        _run("ostree", "admin", "deploy", f"--sysroot={sysroot}", f"--os={_OS}", *arguments, _REF)
+        _run("ostree", "admin", "deploy", f"--sysroot={sysroot}", f"--os={_OS}", *arguments, REF)
         (entry,) = (sysroot / "boot" / "loader" / "entries").glob("*.conf")
         return dict(line.split(" ", 1) for line in entry.read_text(encoding="utf-8").splitlines() if " " in line)
 

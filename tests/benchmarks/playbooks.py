@@ -68,13 +68,18 @@ class Playbooks:
         template = self.requests[stage]
         request = json.loads(json.dumps(template).replace(template["run"], name))
         workspace = self.folder / name / stage
-        workspace.mkdir(mode=0o700, parents=True)
         known = {key: value for key, value in outputs.items() if key in template}
-        file = workspace / "request.json"
-        file.write_text(json.dumps({**request, **known, "rev": rev, "workspace": str(workspace)}))
-        _ansible_playbook(stage, file, workspace / "ansible-playbook.log")
-        told: dict[str, Any] = json.loads((workspace / "result.json").read_text(encoding="utf-8"))
-        return told
+        return play(stage, {**request, **known, "rev": rev, "workspace": str(workspace)}, workspace)
+
+
+def play(stage: str, request: dict[str, Any], workspace: Path) -> dict[str, Any]:
+    """Run the playbook of a stage in a new workspace; return its result."""
+    workspace.mkdir(mode=0o700, parents=True)
+    file = workspace / "request.json"
+    file.write_text(json.dumps(request), encoding="utf-8")
+    _ansible_playbook(stage, file, workspace / "ansible-playbook.log")
+    told: dict[str, Any] = json.loads((workspace / "result.json").read_text(encoding="utf-8"))
+    return told
 
 
 def _ansible_playbook(stage: str, request: Path, log: Path) -> None:

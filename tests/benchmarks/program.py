@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from tests.benchmarks import change, footprint, intake, reaction, scale, several
+from tests.benchmarks import change, composes, footprint, intake, reaction, scale, several
 from tests.benchmarks.live import live
 from tests.benchmarks.machine import describe
 from tests.benchmarks.measuring import Book
@@ -24,6 +24,7 @@ def run(options: argparse.Namespace, state: Path) -> int:
     _log_to(state / "log")
     measures: dict[str, Callable[[], object]] = {
         "intake": partial(intake.measure, book, state / "intake", messages=options.messages, rounds=options.storms),
+        "composes": partial(composes.measure, book, state / "composes", rounds=options.composes),
         "scale": partial(scale.measure, book, state / "scale", runs=options.runs),
     }
     chosen = {name: measure for name, measure in measures.items() if name in options.names}

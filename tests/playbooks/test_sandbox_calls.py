@@ -95,6 +95,13 @@ def test_what_no_build_needs_is_refused(errors: Callable[..., dict[str, str]], s
     assert found == dict.fromkeys(names, "EPERM")
 
 
+def test_a_tree_that_is_installed_waits_for_no_disk(errors: Callable[..., dict[str, str]], sandbox: Sandbox) -> None:
+    """There a sync is not even made: it would fail, as it does in a build. Nobody waits for what is thrown away."""
+    calls = {"fsync": ("fsync", 999), "fdatasync": ("fdatasync", 999), "syncfs": ("syncfs", 999)}
+
+    assert errors(calls) == dict.fromkeys(calls, "" if sandbox.looks_like_root else "EBADF")
+
+
 def test_new_namespaces_are_refused(errors: Callable[..., dict[str, str]]) -> None:
     """By each of the three ways; where the C library can fall back, it is led to."""
     calls = {
