@@ -57,22 +57,24 @@ class FollowUp:
             self._announcing.ask()
             self._firing.ask()
 
-    async def _announce(self) -> bool:
+    async def _announce(self) -> None:
         runs, self._runs = self._runs, set()
         if runs:
             await asyncio.to_thread(self._intake.announce_runs, runs)
-        more = self._at_leisure and await asyncio.to_thread(self._intake.announce_some)
-        return more and not self._ends
+        if self._at_leisure:
+            await asyncio.to_thread(self._intake.announce_rest, self._has_no_time)
 
-    async def _fire(self) -> bool:
+    def _has_no_time(self) -> bool:
+        return bool(self._runs) or self._ends or not self._at_leisure
+
+    async def _fire(self) -> None:
         await asyncio.to_thread(self._intake.fire_queued)
-        return False
 
 
 class _Repeated:
-    """Work of which one is done at a time. Asked for meanwhile, or with more left to do, it is done once more."""
+    """Work of which one is done at a time. Asked for meanwhile, it is done once more."""
 
-    def __init__(self, work: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
         self._asked = False
         self._task: asyncio.Task[None] | None = None
@@ -99,4 +101,4 @@ class _Repeated:
     async def _run(self) -> None:
         while self._asked:
             self._asked = False
-            self._asked = await self._work() or self._asked
+            await self._work()
