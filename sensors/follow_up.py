@@ -37,8 +37,13 @@ class FollowUp:
             Exception: whatever announcing or firing ended with.
         """
         self._ends = True
-        for work in (self._announcing, self._firing):
-            await (work.end() if exc_type is None else work.leave())
+        works = (self._announcing, self._firing)
+        try:
+            if exc_type is None:
+                await asyncio.gather(*(work.end() for work in works))
+        finally:
+            for work in works:
+                await work.leave()
 
     def look(self, runs: Iterable[int], *, at_leisure: bool) -> None:
         """Announce and fire what was queued, without waiting for it.
@@ -92,7 +97,7 @@ class _Repeated:
     async def leave(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def _raise_failure(self) -> None:
         if self._task is not None:

@@ -77,7 +77,7 @@ def add(session: Session, saying: Saying) -> Outbox | None:
 
 def add_all(session: Session, sayings: Iterable[Saying]) -> None:
     """Store messages to be published, in this order; what had been said before stays as it is."""
-    bulk.insert_all(session, _TABLE, [_columns(saying) for saying in sayings])
+    bulk.insert_new(session, _TABLE, [_columns(saying) for saying in sayings])
 
 
 def said(session: Session, run: int, event: str) -> int:
