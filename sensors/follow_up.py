@@ -37,8 +37,13 @@ class FollowUp:
             Exception: whatever announcing or firing ended with.
         """
         self._ends = True
-        for work in (self._announcing, self._firing):
-            await (work.end() if exc_type is None else work.leave())
+        works = (self._announcing, self._firing)
+        try:
+            if exc_type is None:
+                await asyncio.gather(*(work.end() for work in works))
+        finally:
+            for work in works:
+                await work.leave()
 
     def look(self, runs: Iterable[int], *, at_leisure: bool) -> None:
         """Announce and fire what was queued, without waiting for it.
@@ -57,22 +62,24 @@ class FollowUp:
             self._announcing.ask()
             self._firing.ask()
 
-    async def _announce(self) -> bool:
+    async def _announce(self) -> None:
         runs, self._runs = self._runs, set()
         if runs:
             await asyncio.to_thread(self._intake.announce_runs, runs)
-        more = self._at_leisure and await asyncio.to_thread(self._intake.announce_some)
-        return more and not self._ends
+        if self._at_leisure:
+            await asyncio.to_thread(self._intake.announce_rest, self._has_no_time)
 
-    async def _fire(self) -> bool:
+    def _has_no_time(self) -> bool:
+        return bool(self._runs) or self._ends or not self._at_leisure
+
+    async def _fire(self) -> None:
         await asyncio.to_thread(self._intake.fire_queued)
-        return False
 
 
 class _Repeated:
-    """Work of which one is done at a time. Asked for meanwhile, or with more left to do, it is done once more."""
+    """Work of which one is done at a time. Asked for meanwhile, it is done once more."""
 
-    def __init__(self, work: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
         self._asked = False
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +97,7 @@ class _Repeated:
     async def leave(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def _raise_failure(self) -> None:
         if self._task is not None:
@@ -99,4 +106,4 @@ class _Repeated:
     async def _run(self) -> None:
         while self._asked:
             self._asked = False
-            self._asked = await self._work() or self._asked
+            await self._work()

@@ -1,5 +1,6 @@
 """The intake: firing what is queued, whatever Airflow says to a part of it."""
 
+import logging
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from ci_pipeline.intake import Intake
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import lanes, outbox, runs
 from ci_pipeline.store.tables import Inbound, Run
-from tests.makers import new_run, pushed
+from tests.makers import new_run, pushed, received
 from tests.storm import PACKAGES, push_of, rebuild, stormy
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -99,6 +100,30 @@ def test_a_certificate_that_is_not_there_keeps_the_announcements(
     assert "messages stay in the outbox: bus.ca /gone.pem cannot be read" in caplog.text
 
 
+def test_what_is_of_runs_can_be_announced_before_all_else(current: Settings) -> None:
+    """However much was said before it: in a storm somebody waits for it, and nobody for the rest."""
+    taker = Intake(current, trigger_run_id="x")
+    taker.record([pushed(f"p{number}") for number in range(300)])
+    taker.announce_runs(taker.record([pushed()]))
+    with store.session() as session:
+        said = [row.event for row in outbox.messages(session) if row.published_at]
+
+    assert said == ["package.queued"]
+
+
+def test_the_rest_is_announced_until_there_is_something_better_to_do(current: Settings) -> None:
+    """It is asked after each batch; what is left stays pending, and goes out the next time."""
+    taker = Intake(current, trigger_run_id="x")
+    taker.record([pushed(f"p{number}") for number in range(300)])
+    left = []
+    for stop in (True, False):
+        taker.announce_rest(lambda stop=stop: stop)
+        with store.session() as session:
+            left.append(outbox.pending(session))
+
+    assert left == [(100, 0), (0, 0)]
+
+
 def test_of_a_storm_so_many_are_fired_and_what_others_push_at_once(current: Settings, airflow: dict[str, int]) -> None:
     """However often it is looked: there is room only when one has ended."""
     settings = stormy(current, changes=0, at_once=2, never=["alice"])
@@ -171,6 +196,26 @@ def test_the_end_of_a_storm_is_said(current: Settings, caplog: pytest.LogCapture
 
     assert caplog.text.count("a storm of releng begins: its changes wait for their turn") == 1
     assert caplog.text.count("the storm of releng is over; what waits of it goes on") == 1
+
+
+def test_the_log_has_what_is_run_and_the_number_of_the_rest(
+    current: Settings, airflow: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a storm nearly everything is ignored: a line for each would hide the others; the ledger has it."""
+    caplog.set_level(logging.INFO)
+    taker = Intake(current, trigger_run_id="x")
+    taker.record([pushed("polari"), received(b"{"), pushed(), pushed("gnome-maps")])
+    taker.catch_up()
+    ours = [one.getMessage() for one in caplog.records if one.name in {"ci_pipeline.intake", "ci_pipeline.publishing"}]
+
+    assert ours[0].startswith("message 2: org.fedoraproject.prod.git.receive: dead the message is not JSON")
+    assert ours[1:] == [
+        "message 3: rpms/greeter 35fdde9 f26: queued ",
+        "2 messages ignored, the last of them is 4",
+        "published rpms/greeter 35fdde9 on f26: package.queued SUCCESS",
+        "published 2 messages that are of no run",
+        "fired rpms/greeter 35fdde9 f26 as ci-pipeline-f26 rpms.greeter-35fdde9-f26-1",
+    ]
 
 
 def fired() -> list[str]:

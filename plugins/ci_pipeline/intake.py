@@ -1,8 +1,7 @@
 """The intake: from a batch of messages to ledger rows, announcements and DAG runs."""
 
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
 
 from sqlalchemy.orm import Session
 
@@ -18,9 +17,6 @@ from ci_pipeline.store.ledger import Received
 from ci_pipeline.store.tables import Inbound, Run
 
 log = logging.getLogger(__name__)
-
-# So many messages that are of no run are published before it is looked for what is more urgent.
-_AT_A_TIME: Final = 1000
 
 
 class Intake:
@@ -80,9 +76,9 @@ class Intake:
         """Publish what is pending of runs. What fails now is done the next time."""
         publishing.publish_or_leave(self._settings, runs=runs)
 
-    def announce_some(self) -> bool:
-        """Publish what is pending, of very much a part; return whether there is more. What fails now waits."""
-        return publishing.publish_or_leave(self._settings, at_most=_AT_A_TIME) >= _AT_A_TIME
+    def announce_rest(self, stop: Callable[[], bool]) -> None:
+        """Publish all that is pending, until `stop` says so. What fails now is done the next time."""
+        publishing.publish_or_leave(self._settings, stop=stop)
 
     def fire_queued(self) -> None:
         """Fire what is queued. What fails now is done the next time."""

@@ -24,8 +24,8 @@ _SCHEMAS: Final[dict[str, ModuleType]] = {
 }
 
 
-def publish(settings: Settings, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
-    """Publish pending messages, of some runs or of all; no further batch once there are `at_most`.
+def publish(settings: Settings, *, runs: Iterable[int] | None = None, stop: Callable[[], bool] = lambda: False) -> int:
+    """Publish pending messages, of some runs or of all; not all of them if `stop` says so after a batch.
 
     Returns:
         The number of messages published.
@@ -46,22 +46,20 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None, at_most: i
             _log(batch, made, told)
             return told
 
-        return outbox.publish_pending(hand_over, runs=runs, at_most=at_most)
+        return outbox.publish_pending(hand_over, runs=runs, stop=stop)
 
 
-def publish_or_leave(settings: Settings, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
-    """Publish pending messages; whatever keeps us from it is logged, for the outbox keeps them.
+def publish_or_leave(
+    settings: Settings, *, runs: Iterable[int] | None = None, stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Publish pending messages as `publish` does; whatever keeps us from it is logged, for the outbox keeps them.
 
     Also a setting that is wrong: no stage ends over a certificate that is being renewed.
-
-    Returns:
-        The number of messages published; 0 when something kept us from it.
     """
     try:
-        return publish(settings, runs=runs, at_most=at_most)
+        publish(settings, runs=runs, stop=stop)
     except (PublishError, DatabaseUnreachable, SettingsError) as error:
         log.warning("messages stay in the outbox: %s", error)
-        return 0
 
 
 def _log(

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -10,24 +11,24 @@ from sensors.follow_up import FollowUp
 
 
 class Intake:
-    """An intake that notes what it is asked for. `gate` holds up announcing; `left` is how often there is more."""
+    """An intake that notes what it is asked for. `gate` holds up announcing; `endless`: the rest has no end."""
 
-    def __init__(self, *, left: int = 0) -> None:
+    def __init__(self, *, endless: bool = False) -> None:
         self.asked: list[object] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.left = left
+        self.endless = endless
         self.failure: Exception | None = None
 
     def announce_runs(self, runs: Iterable[int]) -> None:
         self.gate.wait(60)
         self.asked.append(sorted(runs))
 
-    def announce_some(self) -> bool:
+    def announce_rest(self, stop: Callable[[], bool]) -> None:
         self.gate.wait(60)
-        self.asked.append("some")
-        self.left -= 1
-        return self.left > 0
+        self.asked.append("rest")
+        while self.endless and not stop():
+            time.sleep(0.001)
 
     def fire_queued(self) -> None:
         if self.failure:
@@ -60,7 +61,7 @@ def test_runs_are_announced_and_the_rest_only_at_leisure() -> None:
 
     asyncio.run(listen())
 
-    assert intake.told == [[7], "some"]
+    assert intake.told == [[7], "rest"]
 
 
 def test_nobody_waits_for_what_follows() -> None:
@@ -80,26 +81,44 @@ def test_nobody_waits_for_what_follows() -> None:
     assert intake.told == [[1], [2, 3]]
 
 
-def test_what_matters_goes_between_the_parts_of_the_rest() -> None:
+def test_what_matters_does_not_wait_for_the_rest() -> None:
     """However much that is."""
-    intake = Intake(left=1_000_000)
+    intake = Intake(endless=True)
 
     async def listen() -> None:
         async with FollowUp(intake) as follow_up:
             follow_up.look([], at_leisure=True)
-            await until(lambda: "some" in intake.asked)
+            await until(lambda: "rest" in intake.asked)
             follow_up.look([7], at_leisure=True)
             await until(lambda: [7] in intake.asked)
 
     asyncio.run(listen())
 
-    assert intake.told[0] == "some"
+    assert intake.told[0] == "rest"
     assert [7] in intake.told
+
+
+def test_when_a_storm_begins_the_rest_is_left() -> None:
+    """The time is for the ledger, from the next batch on; afterwards it goes on."""
+    intake = Intake(endless=True)
+
+    async def listen() -> None:
+        async with FollowUp(intake) as follow_up:
+            follow_up.look([], at_leisure=True)
+            await until(lambda: "rest" in intake.asked)
+            follow_up.look([], at_leisure=False)
+            await until(follow_up._announcing._task.done)
+            follow_up.look([], at_leisure=True)
+            await until(lambda: intake.told == ["rest"] * 2)
+
+    asyncio.run(listen())
+
+    assert intake.told == ["rest"] * 2
 
 
 def test_a_listener_that_rotates_does_not_stay_for_the_rest() -> None:
     """What is being published is, and the next listener goes on with it."""
-    intake = Intake(left=1_000_000)
+    intake = Intake(endless=True)
 
     async def listen() -> None:
         async with FollowUp(intake) as follow_up:
@@ -107,7 +126,7 @@ def test_a_listener_that_rotates_does_not_stay_for_the_rest() -> None:
 
     asyncio.run(listen())
 
-    assert intake.told == ["some"]
+    assert intake.told == ["rest"]
 
 
 def test_a_failure_ends_the_listening() -> None:

@@ -1,10 +1,12 @@
 """Many rows at once: as they are given, in their order."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from ci_pipeline import store
 from ci_pipeline.store import bulk
@@ -12,16 +14,18 @@ from ci_pipeline.store.tables import Outbox
 
 pytestmark = pytest.mark.usefixtures("database")
 
+Insert = Callable[..., None]
+
 
 def row(**fields: Any) -> dict[str, Any]:
     """Return a row of the outbox."""
     return {"id": uuid.uuid4(), "event": "e", "topic": "t", "body": {}, "run_id": None, "withheld": False, **fields}
 
 
-def insert(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+def insert(*rows: dict[str, Any], by: Insert = bulk.insert_all) -> list[dict[str, Any]]:
     """Insert rows; return all there are then, in the order they got their numbers."""
     with store.session() as session:
-        bulk.insert_all(session, Outbox.__table__, rows)
+        by(session, Outbox.__table__, rows)
         found = list(session.scalars(select(Outbox).order_by(Outbox.sequence)))
     return [{name: getattr(one, name) for name in row()} for one in found]
 
@@ -43,15 +47,27 @@ def test_many_stay_in_their_order() -> None:
     assert insert(*given) == given
 
 
-def test_none_is_nothing() -> None:
+@pytest.mark.parametrize("by", [bulk.insert_all, bulk.insert_new])
+def test_none_is_nothing(by: Insert) -> None:
     """A batch in which nothing is to be said."""
-    assert insert() == []
+    assert insert(by=by) == []
 
 
-def test_one_that_is_there_stays_as_it_is() -> None:
-    """Whether it was there before, or comes twice."""
+def test_nothing_is_dropped_in_silence() -> None:
+    """A row that cannot be there twice fails the transaction, and with it the batch: that comes again."""
+    first = row()
+    insert(first)
+    with pytest.raises(IntegrityError):
+        insert(row(), first)
+
+    assert insert() == [first]
+
+
+def test_what_is_said_already_stays_as_it_is() -> None:
+    """Whether it was said before, or comes twice."""
     first = row(topic="first")
     insert(first)
     second = row(topic="second")
+    again = [{**one, "topic": "again"} for one in (first, second)]
 
-    assert insert({**first, "topic": "again"}, second, {**second, "topic": "again"}) == [first, second]
+    assert insert(again[0], second, again[1], by=bulk.insert_new) == [first, second]

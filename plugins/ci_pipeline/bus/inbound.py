@@ -264,7 +264,8 @@ def _printable(value: object) -> str:
     """Return what may be shown and stored of a text that decides nothing: no control characters, bounded."""
     if not isinstance(value, str):
         return ""
-    return "".join(character for character in value[:MAX_TEXT] if character.isprintable())
+    text = value[:MAX_TEXT]
+    return text if text.isprintable() else "".join(character for character in text if character.isprintable())
 
 
 def _time(value: object) -> datetime | None:

@@ -53,7 +53,7 @@ def record(session: Session, messages: Iterable[Received], settings: Settings) -
 
     Returns:
         The new rows, in order, each with its final state. A push of a branch that several branches of the pipeline
-        build (for other architectures) has a row for each of them.
+        build (for other architectures) has a row for each of them. When they came only the database knows.
     """
     read = [one for message in messages for one in _read(_row_of(message), message, settings)]
     return _decide(session, read, settings)
@@ -198,6 +198,7 @@ def _decide(session: Session, read: Sequence[_Read], settings: Settings) -> list
     if wanted:
         queueing.decide(session, wanted, settings.storm)
     _insert(session, new)
+    session.flush()
     return rows
 
 

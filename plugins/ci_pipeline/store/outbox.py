@@ -77,7 +77,7 @@ def add(session: Session, saying: Saying) -> Outbox | None:
 
 def add_all(session: Session, sayings: Iterable[Saying]) -> None:
     """Store messages to be published, in this order; what had been said before stays as it is."""
-    bulk.insert_all(session, _TABLE, [_columns(saying) for saying in sayings])
+    bulk.insert_new(session, _TABLE, [_columns(saying) for saying in sayings])
 
 
 def said(session: Session, run: int, event: str) -> int:
@@ -95,7 +95,9 @@ def messages(
     return list(session.scalars(query if contract is None else query.where(Outbox.contract == contract)))
 
 
-def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None, at_most: int | None = None) -> int:
+def publish_pending(
+    publish: Publish, *, runs: Iterable[int] | None = None, stop: Callable[[], bool] = lambda: False
+) -> int:
     """Publish what is pending, a batch at a time and the oldest first, and mark what the broker has confirmed.
 
     A batch holds one message of each run: the next one is not sent before the one in front of it is confirmed, so a
@@ -106,7 +108,7 @@ def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None, at_m
     Args:
         publish: hands a batch to the bus.
         runs: only messages of these runs; default: all.
-        at_most: no further batch is read once so many are published; default: all there are.
+        stop: asked after each batch whether something else is to be done first; then what is left stays pending.
 
     Returns:
         The number of messages published.
@@ -126,7 +128,7 @@ def publish_pending(publish: Publish, *, runs: Iterable[int] | None = None, at_m
         for answer in answers:
             if answer and not isinstance(answer, _REFUSALS):
                 raise answer
-        if at_most is not None and published >= at_most:
+        if stop():
             return published
 
 
