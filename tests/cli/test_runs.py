@@ -206,6 +206,7 @@ def test_runs_are_listed_newest_first(cli: Cli, current: Settings) -> None:
 
     assert [one["run"] for one in listed] == [second.run_id, first.run_id]
     assert [one["status"] for one in listed] == [None, "FAILURE"]
+    assert {one["lane"] for one in listed} == {"live"}
     assert shown.index("queued") < shown.index("build_package: %check failed")
 
 

@@ -17,7 +17,7 @@ RUNNING: Final = "RUNNING"
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _CANDIDATE: Final = re.compile(r"candidate/(?P<branch>.+)/(?P<number>[0-9]{1,18})")
 _ABOUT_RESULT: Final = ("nvr", "original_spec_nvr", "compose_rev", "stage")
-_ABOUT_RUN: Final = ("namespace", "repo", "rev", "branch", "kind")
+_ABOUT_RUN: Final = ("namespace", "repo", "rev", "branch", "kind", "lane")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ class Filter:
     branch: str | None = None
     ref: str | None = None
     kind: str | None = None
+    lane: str | None = None
     stage: str | None = None
     outcome: str | None = None
     since: datetime | None = None

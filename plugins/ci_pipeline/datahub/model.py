@@ -12,6 +12,7 @@ from ci_pipeline import addresses
 from ci_pipeline.bus.schemas import testcase_of
 from ci_pipeline.change import Change
 from ci_pipeline.datahub.flakes import FlakeRate
+from ci_pipeline.lane import Lane
 from ci_pipeline.manifests.manifest import manifest_of
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
@@ -145,6 +146,9 @@ class Run(_Shown):
     dag: str
     build_id: int = Field(description="the run's number, counting up per branch")
     kind: str = Field(description="`push`, `manual` or `backfill`, which leaves its branch as it is")
+    lane: Lane = Field(
+        description="`storm`: one of very many of the same account, which come to their turn a few at a time"
+    )
     change: Change
     ref: str = Field(description="OSTree ref its compose is on, or is to be on: a side run's is `candidate/f26/464`")
     status: str | None = Field(description="null until it has ended")
@@ -164,6 +168,7 @@ class Run(_Shown):
             "dag": row.dag_id,
             "build_id": row.number,
             "kind": row.kind,
+            "lane": Lane(row.lane),
             "change": runs.change_of(row),
             "ref": runs.ref_of(row, settings),
             "status": row.status,

@@ -9,13 +9,14 @@ from fastapi.testclient import TestClient
 
 from ci_pipeline import store
 from ci_pipeline.journal import Journal
+from ci_pipeline.lane import Lane
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE
-from ci_pipeline.store import runs
+from ci_pipeline.store import lanes, runs
 from ci_pipeline.store.tables import Run
 from tests.datahub.api.conftest import API, IMAGE, PREFIX, walk
-from tests.makers import COMPOSE_REV, REV, new_run, play, reuse_build
+from tests.makers import COMPOSE_REV, REV, change, new_run, play, reuse_build
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -67,6 +68,27 @@ def test_a_result_names_the_one_whose_output_it_took(client: TestClient, current
 
     assert [one["reused_from"] for one in items] == ["f26/1/build_package/1", None]
     assert [one["reused_from"] for one in stages] == ["f26/1/build_package/1"]
+
+
+def test_a_run_says_its_lane_and_is_found_by_it(client: TestClient, current: Settings) -> None:
+    """So are its results; one that was let out of the lane is live. The description has both lanes."""
+    play(current, new_run(), Status.SUCCESS)
+    with store.session() as session:
+        storm, urgent = (runs.create(session, change(rev=digit * 40), lane=Lane.STORM) for digit in "ab")
+        lanes.release(session, urgent.run_id)
+    play(current, storm, Status.SUCCESS)
+
+    found = {lane: walk(client, f"runs?lane={lane}") for lane in ("live", "storm")}
+    described = client.get(f"{API}/openapi.json").json()["components"]["schemas"]
+
+    assert [(one["id"], one["lane"]) for one in found["storm"]] == [("f26/2", "storm")]
+    assert [(one["id"], one["lane"]) for one in found["live"]] == [("f26/3", "live"), ("f26/1", "live")]
+    assert client.get(f"{API}/runs/f26/2").json()["lane"] == "storm"
+    assert [one["run"]["lane"] for one in walk(client, "results?lane=storm")] == ["storm"]
+    assert (described["Run"]["properties"]["lane"]["$ref"], described["Lane"]["enum"]) == (
+        "#/components/schemas/Lane",
+        ["live", "storm"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def test_the_words_of_the_pipeline_are_those_of_the_description(login: Login) ->
         ("stage=build", "stage: there is no such stage; there are build_package, "),
         ("outcome=success", "outcome: Input should be 'SUCCESS', "),
         ("kind=x", "kind: Input should be 'push', 'manual' or 'backfill'"),
+        ("lane=fast", "lane: Input should be 'live' or 'storm'"),
         ("since=2026-01-31T12:00:00", "since: give a time with its zone in ISO 8601, as 2026-01-31T12:00:00Z"),
         ("since=2026-01-31T12:00:00+01:00", "a + has to be sent as %2B"),
         ("until=yesterday", "until: give a time"),

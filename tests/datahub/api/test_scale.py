@@ -16,11 +16,11 @@ MOST_READ = 12_000
 
 FILL = [
     """
-    INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance, kind, status, created_at,
-                     fired_at, ended_at)
+    INSERT INTO run (id, dag_id, run_id, number, namespace, repo, rev, branch, test_guidance, kind, lane, status,
+                     created_at, fired_at, ended_at)
     SELECT n, 'ci-pipeline-' || branch, 'run-' || n, n, CASE WHEN n % 4000 = 7 THEN 'modules' ELSE 'rpms' END,
            'package' || n % 500, md5(n::text) || '01234567', branch, '',
-           CASE WHEN n % 2000 = 6 THEN 'backfill' ELSE 'push' END,
+           CASE WHEN n % 2000 = 6 THEN 'backfill' ELSE 'push' END, CASE WHEN n % 2000 = 11 THEN 'storm' ELSE 'live' END,
            CASE WHEN n > :runs - 20 THEN NULL WHEN n % 5000 = 9 THEN 'ABORTED' WHEN n % 9 = 0 THEN 'FAILURE'
                 ELSE 'SUCCESS' END,
            ended, ended, CASE WHEN n <= :runs - 20 THEN ended END
@@ -68,6 +68,8 @@ QUERIES = {
     "runs?ref=fedora/f26/x86_64/atomic-host&repo=package6": 1,
     "runs?rev=c4ca4238a0b923820dcc509a6f75849b01234567": 1,
     "runs?kind=backfill": 1,
+    "runs?lane=storm": 1,
+    "runs?lane=live": 1,
     "runs?outcome=RUNNING": 1,
     "runs?outcome=ABORTED": 1,
     "runs?since=2100-01-01T00:00:00Z": 1,
@@ -89,6 +91,7 @@ QUERIES = {
     "results?ref=candidate/f26/2006": 4,
     "results?rev=c4ca4238a0b923820dcc509a6f75849b01234567": 4,
     "results?kind=backfill": 4,
+    "results?lane=storm": 4,
     "results?stage=smoke_test&outcome=ABORTED": 4,
     "results?outcome=ABORTED": 4,
     "results?outcome=RUNNING": 4,

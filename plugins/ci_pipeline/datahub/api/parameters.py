@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 from ci_pipeline.change import NAME, Name, Namespace, Rev
 from ci_pipeline.datahub.filters import Filter, TestFilter
 from ci_pipeline.kind import Kind
+from ci_pipeline.lane import Lane
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.stages import BY_NAME
 
@@ -68,6 +69,7 @@ class _AboutRun(Paging):
         examples=["fedora/f26/x86_64/atomic-host"],
     )
     kind: Kind | None = Field(None, description="what the run is for")
+    lane: Lane | None = Field(None, description="how the run comes, or came, to its turn")
     since: Moment | None = Field(None, description="it ended then or later", examples=["2026-01-31T12:00:00Z"])
     until: Moment | None = Field(None, description="it ended before", examples=["2026-02-01T00:00:00+01:00"])
 
