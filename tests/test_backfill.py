@@ -75,6 +75,17 @@ def test_each_chosen_revision_gets_a_side_run(current: Settings, airflow: list[d
 
 
 @pytest.mark.usefixtures("known")
+def test_what_is_asked_for_of_a_backfill_is_asked_of_each_of_its_runs(current: Settings) -> None:
+    """Nothing of one that asks for nothing."""
+    first = run_last(current, 1)
+    anew = run_last(current, 3, options={"reuse": "never"})
+    with store.session() as session:
+        options = [runs.get(session, entry.run).options for entry in (*first, *anew) if entry.run]
+
+    assert options == [{}, {"reuse": "never"}, {"reuse": "never"}]
+
+
+@pytest.mark.usefixtures("known")
 def test_again_makes_nothing_while_they_go_on(current: Settings) -> None:
     """Whatever is to be run again."""
     first = run_last(current, 1)

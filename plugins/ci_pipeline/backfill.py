@@ -5,9 +5,11 @@ its runs are Airflow's and ours like any other, and carry the revision's partiti
 dates passes them over. They are fired when there is room: what is pushed meanwhile comes first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -49,8 +51,17 @@ class Entry:
 Choose = Callable[[Session], list[Revision]]
 
 
-def backfill(
-    settings: Settings, place: Place, choose: Choose, *, again: Again = Again.NONE, dry_run: bool = False
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def backfill(  # noqa: PLR0913 - which revisions, and what is asked for of their runs
+    settings: Settings,
+    place: Place,
+    choose: Choose,
+    *,
+    again: Again = Again.NONE,
+    options: Mapping[str, str] = _NOTHING,
+    dry_run: bool = False,
 ) -> list[Entry]:
     """Make a run of each chosen revision that is to be run, and fire the first of them.
 
@@ -59,6 +70,7 @@ def backfill(
         place: the package and the branch.
         choose: returns the revisions, in the order they are to be run in.
         again: which of those that have run are run again.
+        options: what is asked for of each run besides (`Conf.options`).
         dry_run: make nothing.
 
     Returns:
@@ -78,19 +90,22 @@ def backfill(
         if not chosen:
             msg = f"no revision of {place} is known; `ci-pipeline revisions import` takes them up from dist-git"
             raise StoreError(msg)
-        entries = _entries(session, chosen, again, dry_run=dry_run)
+        entries = _entries(session, chosen, again, None if dry_run else options)
     if not dry_run:
         Intake(settings, trigger_run_id="").catch_up()
     return entries
 
 
-def _entries(session: Session, chosen: Sequence[Change], again: Again, *, dry_run: bool) -> list[Entry]:
+def _entries(
+    session: Session, chosen: Sequence[Change], again: Again, options: Mapping[str, str] | None
+) -> list[Entry]:
+    """Make the runs; without `options` only say which."""
     ran = runs.fired(session, chosen)
     reasons = {change: _why_not(ran.get(change), again) for change in chosen}
     return [
         Entry(change, skipped=reasons[change])
-        if reasons[change] or dry_run
-        else Entry(change, run=runs.create(session, change, kind=Kind.BACKFILL).run_id)
+        if reasons[change] or options is None
+        else Entry(change, run=runs.create(session, change, kind=Kind.BACKFILL, options=options).run_id)
         for change in chosen
     ]
 

@@ -32,13 +32,18 @@ def test_history_is_imported_listed_and_run(cli: Cli, distgit: DistGit) -> None:
     made = cli("backfill", "rpms/greeter", "--branch", "f26", "--from", rev[:8], "--to", rev, "--json")
     with store.session() as session:
         (run,) = runs.recent(session)
+        runs.locked(session, run.id).status = "SUCCESS"
+    anew = cli("backfill", "rpms/greeter", "--branch", "f26", "--last", "1", "--again", "all", "--no-reuse", "--json")
+    with store.session() as session:
+        other = runs.get(session, json.loads(anew.stdout)[0]["run"])
 
     assert imported.stdout == "rpms/greeter f26: 1 new of 1\n1 revisions taken up\n"
     assert [one["new"] for one in json.loads(again.stdout)] == [0]
     assert [one["rev"] for one in json.loads(listed.stdout)] == [rev]
     assert dry.stdout.endswith("1 would be run; 0 skipped\n")
     assert [one["run"] for one in json.loads(made.stdout)] == [run.run_id]
-    assert (run.rev, run.kind) == (rev, "backfill")
+    assert (run.rev, run.kind, run.options) == (rev, "backfill", {})
+    assert (other.rev, other.kind, other.options) == (rev, "backfill", {"reuse": "never"})
     assert "backfill" in cli("runs").stdout
 
 

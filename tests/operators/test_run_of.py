@@ -184,3 +184,18 @@ def test_an_option_is_fired_with_the_run(current: settings.Settings) -> None:
         "test_guidance": "a,b",
         "generate_image": "always",
     }
+
+
+def test_a_backfill_of_airflow_can_be_told_to_make_everything_anew(
+    context: Callable[..., Any], noted: list[str]
+) -> None:
+    """Its conf is each of its runs'; the package is the revision's."""
+    key = f"rpms/greeter@{'1' * 40}"
+    for number, asked in enumerate(({}, {"reuse": "never"})):
+        named = {"run_id": f"backfill__{number}", "partition_key": key, "repo": None, "rev": None}
+        adopt(context(BuildPackageOperator(), **named, **asked))
+
+    assert [(run.kind, run.options) for run in reversed(stored())] == [
+        ("backfill", {}),
+        ("backfill", {"reuse": "never"}),
+    ]

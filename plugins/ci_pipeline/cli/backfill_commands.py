@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from ci_pipeline import history, settings, store
 from ci_pipeline.backfill import Again, Choose, Entry, backfill
-from ci_pipeline.cli.options import AsJson, Branch, Limit
+from ci_pipeline.cli.options import AsJson, Branch, Limit, NoReuse
 from ci_pipeline.cli.output import complain, local_time, print_json, say, show, table
+from ci_pipeline.conf import AS_CONFIGURED, Conf
 from ci_pipeline.store import revisions
 from ci_pipeline.store.revisions import Place
 from ci_pipeline.store.tables import Revision
@@ -88,6 +89,7 @@ def backfill_package(  # noqa: PLR0913 - the options of a command
     from_rev: Annotated[str | None, typer.Option("--from", metavar="REV", help="From this revision ...")] = None,
     to_rev: Annotated[str | None, typer.Option("--to", metavar="REV", help="... to this one.")] = None,
     again: Annotated[Again, typer.Option("--again", help="Which of those that have run are run again.")] = Again.NONE,
+    no_reuse: NoReuse = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be run.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -98,7 +100,8 @@ def backfill_package(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter(msg, param_hint="PACKAGE")
     place = Place(namespace, repo, branch)
     choose = _chosen(place, last, from_rev, to_rev)
-    entries = backfill(settings.current(), place, choose, again=again, dry_run=dry_run)
+    options = Conf(reuse="never" if no_reuse else AS_CONFIGURED).options
+    entries = backfill(settings.current(), place, choose, again=again, options=options, dry_run=dry_run)
     if as_json:
         print_json(entries)
     else:

@@ -33,6 +33,9 @@ def _moment(told: str) -> datetime:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Branch = Annotated[str | None, typer.Option("--branch", help="Only of this branch.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many.")]
+NoReuse = Annotated[
+    bool, typer.Option("--no-reuse", help="Make everything, also what an earlier run has made of the same inputs.")
+]
 RunOption = Annotated[
     str | None,
     typer.Option("--run", help="Run id, or branch and number: f26/464. Default: the newest run."),

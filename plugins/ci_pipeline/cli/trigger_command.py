@@ -7,7 +7,7 @@ import typer
 from ci_pipeline import settings, trigger
 from ci_pipeline.change import canonical_branch
 from ci_pipeline.cli import run_commands
-from ci_pipeline.cli.options import AsJson
+from ci_pipeline.cli.options import AsJson, NoReuse
 from ci_pipeline.cli.output import complain, print_json, say
 from ci_pipeline.conf import Conf, Conformance, Gating
 from ci_pipeline.errors import ChangeError
@@ -43,9 +43,7 @@ def trigger_run(  # noqa: PLR0913 - they are the command's options
     conformance: Annotated[
         Conformance, typer.Option("--conformance", help="Whether there are conformance tests.")
     ] = _DEFAULTS.conformance,
-    no_reuse: Annotated[
-        bool, typer.Option("--no-reuse", help="Make everything, also what an earlier run has made of the same inputs.")
-    ] = False,
+    no_reuse: NoReuse = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show its stages until it has ended, as `watch` does.")] = False,
     as_json: AsJson = False,
 ) -> None:
