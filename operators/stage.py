@@ -17,7 +17,7 @@ from ci_pipeline.executors.jenkins import JenkinsExecutor
 from ci_pipeline.executors.report import Report, aborted, infrastructure_failure, sentence_of, tail_of
 from ci_pipeline.journal import Journal
 from ci_pipeline.outcome import Fault, Status
-from ci_pipeline.reuse import Taking, asked_of
+from ci_pipeline.reuse import Taking, asked_of, means_of
 from ci_pipeline.store import runs
 from operators import callbacks, metrics
 from operators.builder_turn import BuilderTurn
@@ -158,7 +158,8 @@ class StageOperator(BaseOperator):
         self.stage_executor.cancel()
 
     def _run_playbook(self, run: Run, workspace: Path) -> Report:
-        request = store.transact(partial(self._request, run=run, workspace=workspace))
+        means = means_of(self.settings, self.stage.name, settings.project_folder() / "playbooks")
+        request = store.transact(partial(self._request, run=run, workspace=workspace, means=means))
         store.let_go()  # a stage may take hours
         # For our account alone: what package code leaves there may be set-user-ID.
         workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -166,11 +167,11 @@ class StageOperator(BaseOperator):
             report = self.stage_executor.run({**request, **files}, workspace=workspace)
         return Taking(self.settings, run, request, workspace).take(report) if report.reuses else report
 
-    def _request(self, session: Session, run: Run, workspace: Path) -> Request:
+    def _request(self, session: Session, run: Run, workspace: Path, means: str) -> Request:
         """Return what is asked for, and what may be reused of it."""
         made = requests.make(session, self.settings, run, self.stage, workspace=workspace)
-        request, playbooks = {**made, **self.variables()}, settings.project_folder() / "playbooks"
-        return request | asked_of(session, self.settings, run, request, playbooks=playbooks)
+        request = {**made, **self.variables()}
+        return request | asked_of(session, self.settings, run, request, means=means)
 
     def _ask_for_builder(self, session: Session, context: Context) -> tuple[Run, str]:
         """Return the run, and what the stage waits for, if it does. One with nothing to do needs no builder."""

@@ -24,6 +24,8 @@ from ci_pipeline.store import ledger, revisions, runs
 from ci_pipeline.store.revisions import Place
 from ci_pipeline.store.tables import Revision, Run
 
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 class Again(StrEnum):
     """Which revisions that have run are run again: none, those that did not end well, or all."""
@@ -49,9 +51,6 @@ class Entry:
 
 
 Choose = Callable[[Session], list[Revision]]
-
-
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def backfill(  # noqa: PLR0913 - which revisions, and what is asked for of their runs

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
+from sqlalchemy import text
 
 from ci_pipeline import settings, store
 from ci_pipeline.datahub import queries
 from ci_pipeline.executors.report import Report
 from ci_pipeline.outcome import Status
+from ci_pipeline.reuse import asking
 from ci_pipeline.stages import BUILD_PACKAGE
 from ci_pipeline.store import outbox, runs, tries
 from operators.build_package import BuildPackageOperator
@@ -128,3 +130,24 @@ def test_what_cannot_be_taken_is_made_in_the_same_try(
     made = result_of("manual__1")
     assert (made.status, made.reused_from, made.try_number) == ("SUCCESS", None, 1)
     assert said("manual__1") == [("package.complete", "SUCCESS", made.outputs["nvr"])]
+
+
+def test_playbooks_are_read_while_nobody_waits_for_the_database(
+    context: Callable[..., Any], carried_out: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk holds no transaction open; what was read is in the request."""
+    open_then: list[int] = []
+
+    def read(_: Path) -> str:
+        with store.session() as session:
+            others = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+            open_then.append(session.scalar(text(f"{others} AND datname = current_database()")))
+        return "read"
+
+    monkeypatch.setattr(asking, "playbooks_digest", read)
+    operator = BuildPackageOperator()
+    executor = carried_out(operator, report(BUILD_PACKAGE))
+    operator.execute(context(operator))
+
+    assert open_then == [0]
+    assert executor.request["reuse"]["request"] == asking.digest_of(executor.request, "read")

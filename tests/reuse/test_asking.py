@@ -1,5 +1,6 @@
 """What a stage is told so that its output can be kept and reused."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from ci_pipeline import requests, settings, store
 from ci_pipeline.outcome import Fault, Status
-from ci_pipeline.reuse import asked_of, asking, may_reuse
+from ci_pipeline.reuse import asked_of, asking, may_reuse, means_of
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE, STAGES
 from ci_pipeline.store import kept_outputs, runs, tries
@@ -57,7 +58,8 @@ def asked(run: Run, current: Settings, stage: str = "build_package") -> dict[str
     """Return what a stage is told besides."""
     with store.session() as session:
         request = {**request_of(run, current), "stage": stage}
-        told: dict[str, Any] = asked_of(session, current, run, request, playbooks=PLAYBOOKS).get("reuse", {})
+        means = means_of(current, stage, PLAYBOOKS)
+        told: dict[str, Any] = asked_of(session, current, run, request, means=means).get("reuse", {})
         return told
 
 
@@ -86,32 +88,38 @@ def test_two_runs_of_the_same_ask_for_the_same(current: Settings) -> None:
     first, second = request_of(new_run(), both), request_of(new_run(rev=OTHER_REV, branch="f26-next"), both)
     other = request_of(new_run(branch="rawhide"), both)
 
-    assert asking.digest_of(first, PLAYBOOKS) == asking.digest_of(second, PLAYBOOKS)
-    assert asking.digest_of(first, PLAYBOOKS) != asking.digest_of(other, PLAYBOOKS)
+    assert asking.digest_of(first, "means") == asking.digest_of(second, "means")
+    assert asking.digest_of(first, "means") != asking.digest_of(other, "means")
 
 
 @pytest.mark.usefixtures("database")
 def test_each_thing_asked_for_counts_and_nothing_else(current: Settings) -> None:
     """What is in no list counts: a key that requests get some day, and variables of a task."""
     request = request_of(new_run(), current)
-    digest = asking.digest_of(request, PLAYBOOKS)
-    changed = {key for key in request if asking.digest_of({**request, key: "another"}, PLAYBOOKS) != digest}
+    digest = asking.digest_of(request, "means")
+    changed = {key for key in request if asking.digest_of({**request, key: "another"}, "means") != digest}
 
     assert changed == set(request) - asking.NOT_IN_THE_KEY
     assert {"arch", "dist", "toolchain", "limits", "pipeline_version", "package_namespace", "repo"} <= changed
-    assert asking.digest_of({**request, "new_some_day": 1}, PLAYBOOKS) != digest
-    assert asking.digest_of(dict(reversed(request.items())), PLAYBOOKS) == digest
+    assert asking.digest_of({**request, "new_some_day": 1}, "means") != digest
+    assert asking.digest_of(dict(reversed(request.items())), "means") == digest
 
 
 @pytest.mark.usefixtures("database")
 def test_so_does_how_it_is_done(current: Settings, playbooks: Path) -> None:
-    """By the very same playbooks, wherever they lie."""
+    """By the very same playbooks, wherever they lie; a file that is changed is another key at once."""
     request = request_of(new_run(), current)
-    elsewhere = asking.digest_of(request, playbooks)
-    with (playbooks / "module_utils" / "ci_rpm.py").open("a", encoding="utf-8") as file:
-        file.write("\n")
 
-    assert asking.digest_of(request, PLAYBOOKS) == elsewhere != asking.digest_of(request, playbooks)
+    def key_with(folder: Path) -> str:
+        return asking.digest_of(request, means_of(current, BUILD_PACKAGE.name, folder))
+
+    elsewhere, module = key_with(playbooks), playbooks / "module_utils" / "ci_rpm.py"
+    text, times = module.read_text(encoding="utf-8"), module.stat()
+    # Of the same size, and as old.
+    module.write_text(text.replace("return", "RETURN", 1), encoding="utf-8")
+    os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert key_with(PLAYBOOKS) == elsewhere != key_with(playbooks)
 
 
 VALUES = st.recursive(st.one_of(st.text(max_size=5), st.integers(), st.booleans()), st.lists, max_leaves=3)
@@ -120,18 +128,12 @@ ASKED = st.dictionaries(st.sampled_from(["arch", "dist", "limits", "toolchain", 
 
 @given(ASKED, ASKED, st.dictionaries(st.sampled_from(sorted(asking.NOT_IN_THE_KEY)), VALUES))
 def test_requests_are_the_same_when_all_that_counts_is(
-    empty_folder: Path, one: dict[str, Any], other: dict[str, Any], where: dict[str, Any]
+    one: dict[str, Any], other: dict[str, Any], where: dict[str, Any]
 ) -> None:
     """Also one inside another: true is not 1."""
     same = repr(sorted(one.items())) == repr(sorted(other.items()))
 
-    assert (asking.digest_of({**one, **where}, empty_folder) == asking.digest_of(other, empty_folder)) == same
-
-
-@pytest.fixture(scope="module")
-def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Playbooks that are none."""
-    return tmp_path_factory.mktemp("empty")
+    assert (asking.digest_of({**one, **where}, "means") == asking.digest_of(other, "means")) == same
 
 
 def test_what_the_playbook_reads_beside_the_key_is_argued_for() -> None:

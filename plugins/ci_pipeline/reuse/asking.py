@@ -55,27 +55,39 @@ _WHERE: Final = "inventory"
 _COMPILED: Final = "__pycache__"
 
 
-def asked_of(session: Session, settings: Settings, run: Run, request: Request, *, playbooks: Path) -> dict[str, Any]:
+def means_of(settings: Settings, stage: str, playbooks: Path) -> str:
+    """Return one digest of that by which a stage is carried out; "" if it has no key.
+
+    It reads every playbook: take it before a transaction begins.
+
+    Args:
+        settings: whether the stage is reused, and how it is carried out.
+        stage: its name.
+        playbooks: the folder of the playbooks that carry it out.
+    """
+    how = settings.stage(stage)
+    is_known = how.executor == "ansible" and how.toolchain == "local"
+    return playbooks_digest(playbooks) if is_known and stage in KEYED and stage in settings.reuse.stages else ""
+
+
+def asked_of(session: Session, settings: Settings, run: Run, request: Request, *, means: str) -> dict[str, Any]:
     """Return what the request of a stage has besides, so that its output can be kept under a key, and reused.
 
     Args:
         session: an open transaction.
-        settings: whether, and what.
+        settings: how often the stage is tried, and whether a rebased commit is the same.
         run: its run; the try has begun.
         request: the stage's request with all variables of its playbook.
-        playbooks: the folder of the playbooks that carry it out.
+        means: what `means_of` returns of it.
 
     Returns:
         `{"reuse": ...}` of docs/stage-contract.md; nothing for a stage without a key.
     """
+    if not means:
+        return {}
     stage = request["stage"]
-    if stage not in KEYED or stage not in settings.reuse.stages:
-        return {}
-    how = settings.stage(stage)
-    if how.executor != "ansible" or how.toolchain != "local":
-        return {}
     known = kept_outputs.keys(session, run, stage) if may_reuse(session, settings, run, stage) else []
-    told = {"request": digest_of(request, playbooks), "known": known, "rebased": settings.reuse.rebased}
+    told = {"request": digest_of(request, means), "known": known, "rebased": settings.reuse.rebased}
     return {"reuse": told}
 
 
@@ -91,10 +103,10 @@ def may_reuse(session: Session, settings: Settings, run: Run, stage: str) -> boo
     return run.options.get("reuse") != NEVER and by_itself and quiet
 
 
-def digest_of(request: Request, playbooks: Path) -> str:
-    """Return the digest of what a stage is asked for, and of the playbooks, roles and modules that do it."""
+def digest_of(request: Request, means: str) -> str:
+    """Return the digest of what a stage is asked for, and of that by which it is carried out."""
     asked = {key: value for key, value in request.items() if key not in NOT_IN_THE_KEY}
-    told = {"asked": asked, "playbooks": playbooks_digest(playbooks), "ansible": version("ansible-core")}
+    told = {"asked": asked, "playbooks": means, "ansible": version("ansible-core")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode("ascii")).hexdigest()
 
 
