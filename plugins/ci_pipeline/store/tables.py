@@ -65,7 +65,6 @@ class Run(Base):
             "id",
             postgresql_where=text("lane = 'storm' AND fired_at IS NULL AND status IS NULL"),
         ),
-        Index("run_not_live", "lane", "id", postgresql_where=text("lane <> 'live'")),
         Index("run_of_storm", "ended_at", postgresql_where=text("lane = 'storm'")),
     )
 
