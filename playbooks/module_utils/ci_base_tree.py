@@ -1,8 +1,9 @@
 """Install what is new on top of the tree of the base packages, which is kept in the cache.
 
-Only packages of the base repository are in a tree that is kept, and their scriptlets alone have written to it. What
-this run or the branch brings goes over it with overlayfs, where no write reaches it, and never runs scriptlets there:
-packages that have some are installed with everything else, from nothing. So is all that would not end the same.
+Only packages of the base repository are in a tree that is kept, and their scriptlets alone have written to it: who
+makes it sees no other repository, for a name can be forged. What this run or the branch brings goes over it with
+overlayfs, where no write reaches it, and never runs scriptlets there: packages that have some are installed with
+everything else, from nothing. So is all that would not end the same.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class BaseTrees:
         with self._kept(self._key(versions, base), base, log, tree) as kept:
             if kept is None:
                 return None
-            ran = self.dnf.install([str(one.nevra) for one in rest], log, tree, kept.path)
+            dnf = self.dnf.only(*(name for name in self.dnf.repos if name != _BASE))
+            ran = dnf.install([str(one.nevra) for one in rest], log, tree, kept.path)
             if not _is_good(ran) or self.dnf.installed(tree, kept.path) != _nevras(chosen):
                 return None
         return (kept, _nevras(chosen)) if finish_over(tree) else None
@@ -113,7 +115,8 @@ class BaseTrees:
         try:
             if not self.dnf.can_lie_over(tree, partial):
                 return False
-            ran = self.dnf.install([str(one.nevra) for one in base], log, partial)
+            # A candidate can be called like a package of the base, and its metadata attack who reads them.
+            ran = self.dnf.only(_BASE).install([str(one.nevra) for one in base], log, partial)
             if not _is_good(ran) or self.dnf.installed(partial) != _nevras(base) or not _has_kernel(partial):
                 return False
             # What is not on the disk yet must not be taken for a tree after a crash.

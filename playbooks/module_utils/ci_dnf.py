@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible.module_utils.ci_nevra import QUERY, Nevra, parse_query
@@ -118,6 +118,10 @@ class Dnf:
             if ran.returncode != 0:
                 raise InfrastructureError(f"the tree's package database cannot be read: {clean(ran.stderr, 200)}")
         return parse_query(ran.stdout)
+
+    def only(self, *names: str) -> Dnf:
+        """Return dnf that sees no other repositories than these, as far as there are any."""
+        return replace(self, repos={name: path for name, path in self.repos.items() if name in names})
 
     def can_lie_over(self, tree: Path, lower: Path) -> bool:
         """Tell whether a tree can lie over another one on this builder."""

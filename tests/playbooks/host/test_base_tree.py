@@ -16,7 +16,7 @@ from ansible.module_utils.ci_nevra import Nevra
 from ansible.module_utils.ci_rootbox import OverlaySandbox
 from ansible.module_utils.ci_tree import finish_over
 
-from tests.playbooks.host.branches import LIMITS, REF, ostree, refs
+from tests.playbooks.host.branches import LIMITS, REF, ostree
 from tests.playbooks.stage_runs import module
 
 if TYPE_CHECKING:
@@ -180,22 +180,46 @@ def test_package_code_runs_in_no_kept_tree(
     assert not _trees(tmp_path, odd)._are_plain(_chosen(odd))
 
 
-def test_a_changed_base_is_another_tree(
-    branch: Branch, build_candidate: BuildCandidate, compose: Compose, tmp_path: Path
+def test_a_package_that_is_called_like_one_of_the_base_gets_into_no_kept_tree(
+    branch: Branch, build_candidate: BuildCandidate, tmp_path: Path
 ) -> None:
-    """Also where a package was replaced under the same name, and nobody made the metadata anew."""
+    """Name, version and release can be forged: nothing but the base repository is there when its tree is made."""
+    base, candidate = tmp_path / "base-of-an-operator", tmp_path / "candidate"
+    shutil.copytree(branch.base.resolve(), base)
+    shutil.copytree(build_candidate("1.1"), candidate)
+    forged = build_candidate("3.0", name="extra", install="touch %{buildroot}/usr/bin/evil", files="/usr/bin/evil")
+    for folder, package in ((base, build_candidate("3.0", name="extra")), (candidate, forged)):
+        shutil.copytree(package, folder, dirs_exist_ok=True, ignore=lambda *_: ["repodata"])
+        subprocess.run(["createrepo_c", "--quiet", "--excludes=*.src.rpm", str(folder)], check=True)
+    trees = ci_base_tree.BaseTrees(
+        tmp_path / "cache", Dnf(tmp_path, LIMITS, {"candidate": candidate, "base": base}, [])
+    )
+    mine = [one for one in trees.dnf.choose(["host-base", "extra"])[1] if one.nevra.name != "extra"]
+    extra = Nevra("extra", "0", "3.0", "1.fc26", "noarch")
+    (tmp_path / "tree").mkdir()
+    chosen = sorted([*mine, Chosen("base", "extra-3.0-1.fc26.noarch.rpm", extra)])
+    with trees._kept("key", chosen, tmp_path / "log", tmp_path / "tree") as kept:
+        assert kept is not None
+
+        assert (kept.path / "usr" / "bin" / "extra").is_file()
+        assert not (kept.path / "usr" / "bin" / "evil").exists()
+
+
+def test_a_changed_base_is_another_tree(branch: Branch, build_candidate: BuildCandidate, tmp_path: Path) -> None:
+    """Other metadata, packages or tools; and a file that was replaced under the same name, of which dnf takes no notice."""
     base = tmp_path / "base-of-an-operator"
     shutil.copytree(branch.base.resolve(), base)
-    first = compose(build_candidate("1.1"), base_repo=str(base))
-    os.utime(next(base.glob("dropbear-*.rpm")))
-    second = compose(build_candidate("1.1"), base_repo=str(base))
-    shutil.copytree(build_candidate("3.0", name="extra"), base, dirs_exist_ok=True, ignore=lambda *_: ["repodata"])
-    subprocess.run(["createrepo_c", "--quiet", str(base)], check=True)
-    third = compose(build_candidate("1.1"), base_repo=str(base), install=["host-base", "hello", "extra"])
+    trees = ci_base_tree.BaseTrees(tmp_path, Dnf(tmp_path, LIMITS, {"base": base}, []))
+    versions, chosen = trees.dnf.choose(["host-base"])
+    keys = [trees._key(versions, chosen), trees._key(versions, chosen), trees._key("4.15.0 4.18.0", chosen)]
+    keys.append(trees._key(versions, chosen[1:]))
+    os.utime(base / chosen[0].file)
+    keys.append(trees._key(versions, chosen))
+    shutil.copytree(build_candidate("1.1"), base, dirs_exist_ok=True)
+    keys.append(trees._key(versions, chosen))
 
-    assert len({one["base_tree"] for one in (first, second, third)}) == 3
-    assert "extra-3.0-1.fc26.noarch" in third["installed"]
-    assert refs(branch.ostree) >= {REF}
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 5
 
 
 def test_trees_that_nobody_uses_go(tmp_path: Path, build_candidate: BuildCandidate) -> None:
