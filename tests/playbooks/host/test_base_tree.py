@@ -206,7 +206,7 @@ def test_a_package_that_is_called_like_one_of_the_base_gets_into_no_kept_tree(
 
 
 def test_a_changed_base_is_another_tree(branch: Branch, build_candidate: BuildCandidate, tmp_path: Path) -> None:
-    """Other metadata, packages or tools; and a file that was replaced under the same name, of which dnf takes no notice."""
+    """So are other metadata or tools; and a file that was replaced under its name, of which dnf takes no notice."""
     base = tmp_path / "base-of-an-operator"
     shutil.copytree(branch.base.resolve(), base)
     trees = ci_base_tree.BaseTrees(tmp_path, Dnf(tmp_path, LIMITS, {"base": base}, []))
@@ -220,6 +220,18 @@ def test_a_changed_base_is_another_tree(branch: Branch, build_candidate: BuildCa
 
     assert keys[0] == keys[1]
     assert len(set(keys)) == 5
+
+
+def test_where_nothing_can_be_mounted_a_host_is_made_from_nothing(
+    build_candidate: BuildCandidate, compose: Compose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In some containers, and without root; no tree is made there, for nobody could use it."""
+    monkeypatch.setattr(OverlaySandbox, "before", ["false"])
+    composed = compose(build_candidate("1.1"))
+
+    assert composed["base_tree"] == ""
+    assert "hello-1.1-1.fc26.noarch" in composed["installed"]
+    assert not [path for path in (tmp_path / "cache" / "trees").iterdir() if path.is_dir()]
 
 
 def test_trees_that_nobody_uses_go(tmp_path: Path, build_candidate: BuildCandidate) -> None:
