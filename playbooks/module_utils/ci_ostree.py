@@ -71,6 +71,13 @@ class Repository:
             str(path.relative_to(folder)) for path in (folder / valid_ref(prefix)).rglob("*") if path.is_file()
         )
 
+    def keep_newest(self, prefix: str, used: str, number: int) -> None:
+        """Remove the refs below a prefix but for those used last; `used` is used now."""
+        folder = self.path / "refs" / "heads"
+        (folder / used).touch()
+        for ref in sorted(self.refs(prefix), key=lambda ref: (folder / ref).stat().st_mtime)[:-number]:
+            self.delete_ref(ref)
+
     def delete_ref(self, ref: str) -> None:
         """Remove a ref; its commit goes with the next prune unless another ref holds it."""
         self.ostree("refs", "--delete", valid_ref(ref))

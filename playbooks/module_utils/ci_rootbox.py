@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ansible.module_utils.ci_sandbox import ISOLATE, Sandbox
@@ -15,7 +19,15 @@ from ansible.module_utils.ci_sandbox import ISOLATE, Sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Mounts what lies over what where nobody else sees it, and becomes the command behind.
+_MOUNT: Final = 'mount -t overlay -o "$0" overlay "$1" && shift && exec "$@"'
+_PLAIN: Final = re.compile(r"[^:,\\\\]+")
 _CAPABILITIES: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID", "SYS_CHROOT")
+
+
+def overlay_of(upper: Path) -> Path:
+    """Return the folder beside a tree that overlayfs works in."""
+    return upper.with_name(f".{upper.name}.overlay")
 
 
 class RootSandbox(Sandbox):
@@ -45,3 +57,29 @@ class RootSandbox(Sandbox):
     @contextlib.contextmanager
     def _owned(self) -> Iterator[None]:
         yield
+
+
+@dataclass
+class OverlaySandbox(RootSandbox):
+    """The same, for a tree that lies over another one, which nothing inside can write to.
+
+    `upper` is one of the writable folders: inside it shows both, outside what was written. `lower` is seen only there.
+    """
+
+    lower: Path = Path()
+    upper: Path = Path()
+
+    @property
+    def before(self) -> list[str]:
+        """Mount the two over each other, in a namespace of the sandbox's own."""
+        work = overlay_of(self.upper)
+        work.mkdir(exist_ok=True)
+        folders = f"lowerdir={self.lower},upperdir={self.upper},workdir={work}"
+        options = f"{folders},index=off,metacopy=off,redirect_dir=off"
+        return ["unshare", "--mount", "--propagation=private", "sh", "-c", _MOUNT, options, str(self.upper)]
+
+    def works(self) -> bool:
+        """Tell whether this builder's kernel and file systems do that; without root nobody may mount."""
+        if os.geteuid() != 0 or not all(_PLAIN.fullmatch(str(path)) for path in (self.lower, self.upper)):
+            return False
+        return subprocess.run([*self.before, "true"], capture_output=True, check=False).returncode == 0

@@ -36,6 +36,7 @@ _USER_NS_UID: Final = 1000
 # What is shown of /etc.
 ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "rpm", "xdg")
 _LOG_TAIL: Final = 64 * 1024
+_OUTPUT_TAIL: Final = 4 << 20  # of a host of very many packages, their names
 _LAST_WORDS: Final = 8 * 1024
 _LAST_SECONDS: Final = 5
 ISOLATE: Final = ("pid", "net", "ipc", "uts", "cgroup-try")
@@ -71,7 +72,7 @@ class Sandbox:
     looks_like_root: ClassVar[bool] = False
 
     def run(self, command: Sequence[str], log: Path | None = None) -> Finished:
-        """Run the command and wait; its output goes to `log` when given, else it is returned (its last 64 kB).
+        """Run the command and wait; its output goes to `log` when given, else it is returned (its last 4 MB).
 
         Raises InfrastructureError when a tool is not installed, the sandbox could not be made, or the command failed
         while the disk was full or the builder out of memory, and OverrunError when it used more than it may: a failure
@@ -87,7 +88,8 @@ class Sandbox:
             path.unlink(missing_ok=True)
         with self._owned(), bounds.made(), scratch.open("ab") as out, errors.open("ab") as err:
             code, timed_out, status = self._wait(command, (out.fileno(), err.fileno()), bounds)
-        finished = Finished(code, timed_out, tail(scratch), "" if log else tail(errors))
+        said = tail(scratch, _LOG_TAIL if log else _OUTPUT_TAIL)
+        finished = Finished(code, timed_out, said, "" if log else tail(errors))
         if not log:
             scratch.unlink()
             errors.unlink()
@@ -125,6 +127,11 @@ class Sandbox:
     def uid(self) -> int:
         """The user and group id outside: one of a range that no account has, the same for all of one workspace."""
         return _FIRST_UID + zlib.crc32(str(self.workspace).encode()) % _UIDS if os.geteuid() == 0 else os.geteuid()
+
+    @property
+    def before(self) -> list[str]:
+        """The words before bubblewrap's: a program that becomes it."""
+        return []
 
     def cpu_seconds(self) -> int:
         """Return the CPU time one process may use: what all cores can do in the wall time that is limited."""
@@ -215,7 +222,7 @@ class Sandbox:
             bwrap, *arguments = self.arguments(one_by_one=not bounds.are_common)
             files = ["--json-status-fd", str(status.fileno()), "--seccomp", str(rules)]
             process = subprocess.Popen(
-                bounds.joined_by([bwrap, *files, *arguments, *command]),
+                bounds.joined_by([*self.before, bwrap, *files, *arguments, *command]),
                 stdin=subprocess.DEVNULL,
                 stdout=output[0],
                 stderr=output[1],

@@ -29,6 +29,8 @@ _LINKS: Final = {
     "usr/local": "../var/usrlocal",
 }
 _EMPTIED: Final = ("dev", "proc", "run", "sys", "tmp", "var", "boot")
+# What overlayfs writes at a folder that hides the one below, or is one that was elsewhere.
+_GONE: Final = frozenset({"trusted.overlay.opaque", "trusted.overlay.redirect"})
 _REAL: Final = (*_LINKS, *_EMPTIED, "etc", "sysroot", "usr/lib/modules", "usr/share/rpm")
 
 
@@ -55,6 +57,46 @@ def finish(tree: Path, *, has_base: bool) -> None:
     (tree / "ostree").symlink_to("sysroot/ostree")
     if not list((tree / "usr" / "lib" / "modules").glob("*/vmlinuz")):
         raise _incomplete("kernel", has_base=has_base)
+
+
+def finish_over(tree: Path) -> bool:
+    """Shape in place what was installed over a tree; tell whether it only adds to it, in the shape of a host.
+
+    If not, the whole tree has to be made and looked at: `finish` says what is wrong.
+    """
+    if not all(_is_real_or_not_there(tree, name) for name in _REAL):
+        return False
+    for name in filter(lambda name: (tree / name).exists(), _EMPTIED):
+        _empty(tree / name)
+    links = [tree / name for name in _LINKS if (tree / name).exists()]
+    is_odd = any(os.path.lexists(tree / name) for name in ("usr/etc", "ostree")) or not (tree / "usr").is_dir()
+    if is_odd or any(list(path.iterdir()) for path in links) or not _only_adds(tree):
+        return False
+    for path in links:
+        path.rmdir()
+    if (tree / "etc").exists():
+        (tree / "etc").rename(tree / "usr" / "etc")
+    return True
+
+
+def _is_real_or_not_there(tree: Path, name: str) -> bool:
+    path = tree
+    for part in name.split("/"):
+        path /= part
+        if not os.path.lexists(path):
+            return True
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            return False
+    return True
+
+
+def _only_adds(tree: Path) -> bool:
+    """Tell whether nothing below is gone: overlayfs marks what is by a device, and folders by attributes."""
+    for path in (tree, *tree.rglob("*")):
+        mode = path.lstat().st_mode
+        if stat.S_ISCHR(mode) or (stat.S_ISDIR(mode) and _GONE.intersection(os.listxattr(path))):
+            return False
+    return True
 
 
 def _incomplete(what: str, *, has_base: bool) -> StageError:

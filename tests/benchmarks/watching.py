@@ -20,6 +20,7 @@ from tests.benchmarks.measuring import Book, Figure
 
 # Below the scheduler: the executor's workers, the tasks, and the tools they run.
 TASKS: Final = "tasks"
+WHOLE: Final = "the whole stack"
 _EVERY_SECONDS: Final = 2.0
 _CONNECTIONS: Final = "SELECT datname, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1"
 
@@ -42,7 +43,7 @@ class Taken:
 
     def write(self, book: Book, when: str) -> None:
         """Write the figures into a book."""
-        whole = {"the whole stack": sum(self.cpu.values())} if self.cpu else {}
+        whole = {WHOLE: sum(self.cpu.values())} if self.cpu else {}
         for name, seconds in {**self.cpu, **whole}.items():
             book.figures.append(Figure(f"{when}: CPU of {name}", 100 * seconds / self.seconds, "% of a core"))
         for name, megabytes in self.memory.items():
@@ -68,6 +69,11 @@ def watching(settings: Settings) -> Iterator[Taken]:
         watcher.join()
 
 
+def memory(settings: Settings) -> dict[str, float]:
+    """Return the megabytes (PSS) a stack has now, by component; and all together."""
+    return _with_whole(_memory(settings.state))
+
+
 def _look(settings: Settings, taken: Taken, done: threading.Event) -> None:
     """Look again and again; our own connection is not counted."""
     place = make_url(settings.database.url.get_secret_value())
@@ -85,8 +91,12 @@ def _look(settings: Settings, taken: Taken, done: threading.Event) -> None:
         engine.dispose()
 
 
+def _with_whole(now: Mapping[str, float]) -> dict[str, float]:
+    return {**now, WHOLE: sum(now.values())}
+
+
 def _keep_most(most: dict[str, float], now: Mapping[str, float]) -> None:
-    for name, value in {**now, "the whole stack": sum(now.values())}.items():
+    for name, value in _with_whole(now).items():
         most[name] = max(most.get(name, 0.0), value)
 
 

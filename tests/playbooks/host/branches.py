@@ -116,3 +116,8 @@ def ostree(repo: Path, *arguments: str) -> str:
     """Run ostree on a repository and return what it prints."""
     command = ["ostree", arguments[0], f"--repo={repo}", *arguments[1:]]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def refs(repo: Path) -> set[str]:
+    """Return the refs of a repository but for those that keep commits of base packages."""
+    return {ref for ref in ostree(repo, "refs").split() if not ref.startswith("base/")}

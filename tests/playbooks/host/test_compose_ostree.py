@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.playbooks.host.branches import REF, ostree
+from tests.playbooks.host.branches import REF, ostree, refs
 from tests.playbooks.stage_runs import stage_runner
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_a_dependency_nobody_provides_is_the_packages_fault(branch: Branch, buil
 
     assert (result["status"], result["fault"]) == ("FAILURE", "package")
     assert "nothing provides libnothere.so.7 needed by hello-1.1-1.fc26.noarch" in result["reason"]
-    assert ostree(branch.ostree, "refs") == REF
+    assert refs(branch.ostree) == {REF}
 
 
 def test_an_older_candidate_is_refused(branch: Branch, build_candidate: BuildCandidate) -> None:
@@ -53,7 +53,7 @@ def test_a_package_that_breaks_the_tree_is_refused(
 
     assert (result["status"], result["fault"]) == ("FAILURE", "package")
     assert reason in result["reason"]
-    assert ostree(branch.ostree, "refs") == REF
+    assert refs(branch.ostree) == {REF}
 
 
 def test_scriptlets_see_nothing_of_the_builder(

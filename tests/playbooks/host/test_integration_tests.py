@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.playbooks.host.branches import LIMITS, REF, ostree
+from tests.playbooks.host.branches import LIMITS, REF, ostree, refs
 from tests.playbooks.stage_runs import PLAYBOOKS
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_a_pass_promotes_commit_and_packages_once(
     assert branch.good_packages() == ["hello-1.1-1.fc26.noarch.rpm", "hello-docs-1.1-1.fc26.noarch.rpm"]
     assert rev in ostree(branch.ostree, "summary", "--view")
     assert ostree(branch.ostree, "static-delta", "list").endswith(rev)
-    assert ostree(branch.ostree, "refs") == REF
+    assert refs(branch.ostree) == {REF}
     assert not machines(tmp_path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.playbooks.host.branches import REF, ostree
+from tests.playbooks.host.branches import REF, refs
 
 if TYPE_CHECKING:
     from tests.playbooks.host.branches import Branch, BuildCandidate
@@ -27,7 +27,7 @@ def test_an_older_candidate_is_composed_and_tested_and_nothing_moves(
     assert tested["outputs"]["booted_rev"] == composed["outputs"]["compose_rev"]
     assert tested["outputs"]["promoted"] is False
     assert (branch.head(), branch.good_packages(), branch.package_set.readlink()) == (head, packages, link)
-    assert set(ostree(branch.ostree, "refs").split()) == {"candidate/f26/7", REF}
+    assert refs(branch.ostree) == {"candidate/f26/7", REF}
 
 
 def test_a_dependency_on_the_newer_build_is_the_old_ones_failure(
