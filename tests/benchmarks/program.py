@@ -58,7 +58,7 @@ def _measure_live(book: Book, console: Console, options: argparse.Namespace, sta
     with live(state / "live") as stack:
         first = change.warm_up(book, stack)
         measures: dict[str, Callable[[], object]] = {
-            "footprint": partial(footprint.measure, idle_seconds=options.idle_seconds, messages=options.messages // 5),
+            "footprint": partial(footprint.measure, idle_seconds=options.idle_seconds, messages=options.messages),
             "change": partial(change.measure, first=first, folder=state / "script", rounds=options.rounds),
             "reaction": partial(reaction.measure, pushes=options.pushes),
             "several": partial(several.measure, changes=options.at_once),

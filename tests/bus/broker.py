@@ -17,8 +17,11 @@ from typing import Final
 
 import pika
 import psutil
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.exceptions import AMQPError
 
 START_SECONDS: Final = 60
+_TRIES: Final = 3
 USER: Final = "ci"
 LIMITED: Final = "limited"  # may publish topics that start with `allowed.`, and configure nothing
 OTHER: Final = "other"  # may do everything, too
@@ -56,8 +59,23 @@ class Broker:
 
     def start(self) -> None:
         """Start what is not running, and wait until the broker takes connections."""
-        if not self._environment:
-            self._configure()
+        if self._environment:
+            self._start()
+        else:
+            self._start_anew(_TRIES)
+
+    def _start_anew(self, tries: int) -> None:
+        """Start on ports that are free now; one that another process has taken meanwhile costs a try."""
+        self._configure()
+        try:
+            self._start()
+        except (RuntimeError, AMQPError, AMQPConnectorException):
+            self._end_all()
+            if tries == 1:
+                raise
+            self._start_anew(tries - 1)
+
+    def _start(self) -> None:
         if self._epmd is None:
             self._epmd = self._run(_epmd_program())
         if self._server is None:
@@ -79,11 +97,7 @@ class Broker:
     def stop(self) -> None:
         """End both processes and remove the folder."""
         self.resume()
-        self._end(signal.SIGTERM)
-        if self._epmd is not None:
-            self._epmd.terminate()
-            self._epmd.wait(30)
-            self._epmd = None
+        self._end_all()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def connect(self) -> pika.BlockingConnection:
@@ -151,6 +165,13 @@ class Broker:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
 
+    def _end_all(self) -> None:
+        self._end(signal.SIGTERM)
+        if self._epmd is not None:
+            self._epmd.terminate()
+            self._epmd.wait(30)
+            self._epmd = None
+
     def _end(self, number: int) -> None:
         if self._server is not None:
             family = _family(self._server.pid)
@@ -161,8 +182,11 @@ class Broker:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    server = psutil.Process(pid)
-    return [server, *server.children(recursive=True)]
+    try:
+        server = psutil.Process(pid)
+        return [server, *server.children(recursive=True)]
+    except psutil.NoSuchProcess:  # it has ended by itself
+        return []
 
 
 def _epmd_program() -> str:
