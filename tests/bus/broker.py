@@ -22,6 +22,7 @@ from pika.exceptions import AMQPError
 
 START_SECONDS: Final = 60
 _TRIES: Final = 3
+_NOT_YET: Final = (AMQPError, AMQPConnectorException, OSError)
 USER: Final = "ci"
 LIMITED: Final = "limited"  # may publish topics that start with `allowed.`, and configure nothing
 OTHER: Final = "other"  # may do everything, too
@@ -69,7 +70,7 @@ class Broker:
         self._configure()
         try:
             self._start()
-        except (RuntimeError, AMQPError, AMQPConnectorException):
+        except RuntimeError:
             self._end_all()
             if tries == 1:
                 raise
@@ -150,10 +151,10 @@ class Broker:
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._server and self._server.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    self.connect().close()
-                    return
+            # It listens before it answers.
+            with contextlib.suppress(*_NOT_YET):
+                self.connect().close()
+                return
             time.sleep(0.05)
         msg = f"RabbitMQ did not start:\n{(self.folder / 'log').read_text()[-2000:]}"
         raise RuntimeError(msg)

@@ -9,6 +9,7 @@ from ci_pipeline.datahub.model import RunResults
 from ci_pipeline.demo.packager import Pushed
 from ci_pipeline.demo.scenario import Act, Told, problems
 from ci_pipeline.demo.state import BranchState
+from ci_pipeline.lane import Lane
 from tests.makers import change
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -25,6 +26,7 @@ def act(status: str, *, before: BranchState, after: BranchState, published: bool
             dag="ci-pipeline-f26",
             build_id=1,
             kind="push",
+            lane=Lane.LIVE,
             change=change(),
             ref="fedora/f26/x86_64/atomic-host",
             status=status,
