@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import hypothesis
 import pytest
@@ -45,12 +46,16 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"Using --chaos-seed={config.getoption('--chaos-seed')}"
 
 
+# Of what needs the whole stack. They wait for minutes, for what Airflow and the reconciler find out by themselves.
+_LONGEST: Final = {"test_chaos": 0, "test_endings": 1, "test_cluster": 2}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what needs the whole stack last: from its first test on Airflow takes its share of the machine.
 
     Of that the longest goes first, so that no worker has it left when the others are through.
     """
-    items.sort(key=lambda item: ("e2e" in item.path.parts, item.path.stem != "test_chaos"))
+    items.sort(key=lambda item: ("e2e" in item.path.parts, _LONGEST.get(item.path.stem, len(_LONGEST))))
 
 
 @pytest.fixture(autouse=True)
