@@ -115,6 +115,7 @@ class Bus:
         self._parameters = pika.URLParameters(url)
         self._arrived = threading.Condition()
         self._messages: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
         self._closing = threading.Event()
         with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
             channel = connection.channel()
@@ -140,7 +141,8 @@ class Bus:
     def _keep(self, topic: str, headers: dict[str, Any], body: bytes) -> None:
         told = {"id": headers["ci_pipeline_id"], "kind": headers.get("ci_pipeline_kind")}
         with self._arrived:
-            if all(message["id"] != told["id"] for message in self._messages):
+            if told["id"] not in self._ids:
+                self._ids.add(told["id"])
                 self._messages.append({"topic": topic, **told, "body": json.loads(body)})
                 self._arrived.notify_all()
 
