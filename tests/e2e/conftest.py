@@ -147,11 +147,12 @@ class Bus:
                 self._arrived.notify_all()
 
     def publish(self, topic: str, body: bytes) -> None:
-        """Publish a message as any program would."""
+        """Publish a message as dist-git's hook does: one that the broker has taken survives its end."""
         with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
-            channel.basic_publish("amq.topic", topic, body, mandatory=True)
+            kept = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+            channel.basic_publish("amq.topic", topic, body, kept, mandatory=True)
 
     def of(self, rev: str) -> list[dict[str, Any]]:
         """Return what was announced about a revision so far."""
