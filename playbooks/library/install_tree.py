@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ansible.module_utils.ci_base_tree import BaseTrees
 from ansible.module_utils.ci_candidate import candidates, check_install, failure, names_of
 from ansible.module_utils.ci_candidate import require as require_candidates
-from ansible.module_utils.ci_dnf import CANDIDATE, Dnf
+from ansible.module_utils.ci_dnf import CANDIDATE, Dnf, is_good
 from ansible.module_utils.ci_rootbox import overlay_of
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, Part, run_module
 from ansible.module_utils.ci_tools import Clock
@@ -88,7 +88,7 @@ class Installation:
         ran = dnf.install(self.install, self.log, self.tree)
         if ran.timed_out:
             raise InfrastructureError("dnf did not end in the time of the stage", {"artifacts": self._artifacts()})
-        if ran.returncode != 0 or "scriptlet failed" in ran.stdout:
+        if not is_good(ran):
             raise failure(ran.stdout, {"artifacts": self._artifacts()})
         installed = dnf.installed(self.tree)
         self._check(installed)

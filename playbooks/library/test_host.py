@@ -15,10 +15,9 @@ from typing import Any, Final
 from ansible.module_utils.ci_host_checks import Ssh
 from ansible.module_utils.ci_host_disk import HostDisk
 from ansible.module_utils.ci_host_tests import ARGUMENTS as TESTING
-from ansible.module_utils.ci_host_tests import artifacts_of, examine
+from ansible.module_utils.ci_host_tests import examine, left_by
 from ansible.module_utils.ci_ostree import Repository
 from ansible.module_utils.ci_stage import Part, StageError, run_module
-from ansible.module_utils.ci_tools import Clock
 from ansible.module_utils.ci_vm import ACCELERATORS, CONSOLES, SSH_PORT, Vm, speaks_ssh
 
 ARGUMENTS: Final[dict[str, Any]] = TESTING | {
@@ -36,12 +35,12 @@ def test(params: dict[str, Any]) -> Part:
         disk = HostDisk.write(Repository(Path(params["ostree_repo"])), params, workspace)
         part = _test(disk, params, workspace)
     except StageError as error:
-        error.part |= _around(workspace)
+        error.part |= left_by(workspace)
         raise
     finally:
         HostDisk(workspace).remove()
         shutil.rmtree(workspace / "vm", ignore_errors=True)
-    return part | _around(workspace)
+    return part | left_by(workspace)
 
 
 def _test(disk: HostDisk, params: dict[str, Any], workspace: Path) -> Part:
@@ -57,10 +56,6 @@ def _test(disk: HostDisk, params: dict[str, Any], workspace: Path) -> Part:
     with vm.running():
         seconds = vm.wait(lambda: speaks_ssh(vm.ports[SSH_PORT]), float(limits["boot_seconds"]))
         return examine(Ssh(vm.ports[SSH_PORT], disk.key), params) | {"boot_seconds": round(seconds, 3)}
-
-
-def _around(workspace: Path) -> Part:
-    return {"artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ansible.module_utils.ci_host_tests import ARGUMENTS as TESTING
-from ansible.module_utils.ci_host_tests import artifacts_of, examine
+from ansible.module_utils.ci_host_tests import examine, left_by
 from ansible.module_utils.ci_lent import ssh_to
 from ansible.module_utils.ci_rebase import Rebase
 from ansible.module_utils.ci_stage import InfrastructureError, PackageError, Part, StageError, run_module
@@ -37,12 +37,11 @@ def test(params: dict[str, Any]) -> Part:
             seconds = rebase.carry_out(url, limits) if url else _booted(rebase, float(limits["boot_seconds"]))
             part = examine(ssh, params)
     except StageError as error:
-        error.part |= {"artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
+        error.part |= left_by(workspace)
         raise
     finally:
         shutil.rmtree(workspace / "vm", ignore_errors=True)
-    part |= {"boot_seconds": round(seconds, 3), "artifacts": artifacts_of(workspace), "tool_seconds": Clock.spent()}
-    return part
+    return part | {"boot_seconds": round(seconds, 3)} | left_by(workspace)
 
 
 def _booted(rebase: Rebase, boot_seconds: float) -> float:

@@ -18,9 +18,9 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible.module_utils.ci_dnf import MAIN
+from ansible.module_utils.ci_dnf import MAIN, is_good
 from ansible.module_utils.ci_sandbox import Sandbox
-from ansible.module_utils.ci_tools import Clock, output, sha256
+from ansible.module_utils.ci_tools import Clock, locked, output, sha256
 from ansible.module_utils.ci_tree import finish_over
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from ansible.module_utils.ci_dnf import Chosen, Dnf
     from ansible.module_utils.ci_nevra import Nevra
-    from ansible.module_utils.ci_sandbox import Finished
 
 # Another number, other trees: to be raised when what is done here changes them.
 _FORMAT: Final = 1
@@ -71,7 +70,7 @@ class BaseTrees:
                 return None
             dnf = self.dnf.only(*(name for name in self.dnf.repos if name != _BASE))
             ran = dnf.install([str(one.nevra) for one in rest], log, tree, kept.path)
-            if not _is_good(ran) or self.dnf.installed(tree, kept.path) != _nevras(chosen):
+            if not is_good(ran) or self.dnf.installed(tree, kept.path) != _nevras(chosen):
                 return None
         return (kept, _nevras(chosen)) if finish_over(tree) else None
 
@@ -102,10 +101,12 @@ class BaseTrees:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path, lock = self.folder / key, self.folder / f".{key}.lock"
         if not path.is_dir():
-            with _locked(lock, fcntl.LOCK_EX):
+            with locked(lock):
+                os.utime(lock)
                 if path.is_dir() or self._make(path, base, log, tree):
                     self._forget_old()
-        with _locked(lock, fcntl.LOCK_SH):
+        with locked(lock, fcntl.LOCK_SH):
+            os.utime(lock)  # it is used now
             yield BaseTree(key, path) if path.is_dir() and self.dnf.can_lie_over(tree, path) else None
 
     def _make(self, path: Path, base: Sequence[Chosen], log: Path, tree: Path) -> bool:
@@ -117,7 +118,7 @@ class BaseTrees:
                 return False
             # A candidate can be called like a package of the base, and its metadata attack who reads them.
             ran = self.dnf.only(_BASE).install([str(one.nevra) for one in base], log, partial)
-            if not _is_good(ran) or self.dnf.installed(partial) != _nevras(base) or not _has_kernel(partial):
+            if not is_good(ran) or self.dnf.installed(partial) != _nevras(base) or not _has_kernel(partial):
                 return False
             # What is not on the disk yet must not be taken for a tree after a crash.
             output(["sync", "--file-system", partial])
@@ -130,25 +131,11 @@ class BaseTrees:
         """Remove trees but for those used last, and those a compose is at work over, or makes."""
         locks = [path for path in self.folder.glob(".*.lock") if self._of(path).is_dir()]
         for lock in sorted(locks, key=lambda path: path.stat().st_mtime)[:-KEPT]:
-            with contextlib.suppress(BlockingIOError), _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, use=False):
+            with contextlib.suppress(BlockingIOError), locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(self._of(lock))
 
     def _of(self, lock: Path) -> Path:
         return self.folder / lock.name.removeprefix(".").removesuffix(".lock")
-
-
-@contextlib.contextmanager
-def _locked(path: Path, how: int, *, use: bool = True) -> Iterator[None]:
-    """Hold a lock for the block; `use` it: its time is now. The file stays."""
-    with path.open("a", encoding="ascii") as file:
-        fcntl.flock(file, how)
-        if use:
-            os.utime(path)
-        yield
-
-
-def _is_good(ran: Finished) -> bool:
-    return not ran.timed_out and ran.returncode == 0 and "scriptlet failed" not in ran.stdout
 
 
 def _state(path: Path) -> tuple[int, int]:

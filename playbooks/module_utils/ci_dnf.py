@@ -143,6 +143,11 @@ class Dnf:
         return readable | {f"/repos/{name}": path for name, path in self.repos.items()}
 
 
+def is_good(ran: Finished) -> bool:
+    """Tell whether an installation went well; a scriptlet that failed is no error to dnf."""
+    return not ran.timed_out and ran.returncode == 0 and "scriptlet failed" not in ran.stdout
+
+
 def _section(name: str, hidden: Sequence[str]) -> str:
     exclude = f"excludepkgs={','.join(hidden)}\n" if hidden else ""
     return f"[{name}]\nname={name}\nbaseurl=file:///repos/{name}\n{exclude}"

@@ -10,6 +10,7 @@ from ansible.module_utils.ci_host_checks import CheckError, Ssh, booted_rev, can
 from ansible.module_utils.ci_ostree import Repository
 from ansible.module_utils.ci_reruns import Attempt, Reruns, run_all
 from ansible.module_utils.ci_results import verdict
+from ansible.module_utils.ci_tools import Clock
 
 if TYPE_CHECKING:
     from ansible.module_utils.ci_junit import Test
@@ -62,7 +63,12 @@ def _booted(ssh: Ssh) -> str:
         return ""
 
 
-def artifacts_of(workspace: Path) -> list[dict[str, str]]:
+def left_by(workspace: Path) -> Part:
+    """Return what any test of a host leaves, however it ends: artifacts, and the time spent in tools."""
+    return {"artifacts": _artifacts(workspace), "tool_seconds": Clock.spent()}
+
+
+def _artifacts(workspace: Path) -> list[dict[str, str]]:
     """Return the logs and reports that the tests left, and the console of a machine, as artifacts."""
     logs = [workspace / "console.log", *sorted(workspace.glob("*.atomic.log"))]
     found = [{"path": str(path), "kind": "log"} for path in logs if path.exists()]

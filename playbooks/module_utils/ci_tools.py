@@ -101,11 +101,14 @@ def as_root(command: Sequence[str | Path]) -> list[str | Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file for the block; another process with the same lock waits. The file stays."""
+def locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a lock on a file for the block, an exclusive one unless told otherwise. The file stays.
+
+    Another process that wants it waits; with LOCK_NB this one does not, and raises BlockingIOError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, how)
         yield
 
 

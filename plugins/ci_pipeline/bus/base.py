@@ -1,4 +1,7 @@
-"""What the message classes of every contract have in common. Needs nothing but fedora-messaging."""
+"""What the message classes of every contract have in common.
+
+Needs nothing but fedora-messaging and what checks JSON schemas.
+"""
 
 import re
 import threading

@@ -2,7 +2,7 @@
 
 The contract is Fedora's (https://pagure.io/fedora-ci/messages), the words of the schemas are ours. They are stricter:
 what it leaves open is fixed here, so that whatever these classes accept is a fedora-ci message. As in `schemas`, a
-published class is never changed. This module needs nothing but fedora-messaging.
+published class is never changed. This module needs no more than `base`.
 """
 
 from collections.abc import Mapping

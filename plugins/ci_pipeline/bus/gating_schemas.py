@@ -1,7 +1,7 @@
 """The messages about gating: a decision has changed, and someone has waived a test or taken a waiver back.
 
 Their bodies have the keys of Greenwave's and WaiverDB's own messages. A published class is never
-changed: a different body is a new class (`...V2`). This module needs nothing but fedora-messaging.
+changed: a different body is a new class (`...V2`). This module needs no more than `base`.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The messages the pipeline publishes: one fedora-messaging class per event, with exactly the message contract's keys.
 
 A published class is never changed: a different body is a new class (`...V2`), and the old one stays for those who still
-receive it. This module needs nothing but fedora-messaging, so that any consumer can install and load it.
+receive it. This module needs no more than `base`, so that any consumer can install and load it.
 """
 
 import re

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ from ansible.module_utils import ci_base_tree
 from ansible.module_utils.ci_dnf import Chosen, Dnf
 from ansible.module_utils.ci_nevra import Nevra
 from ansible.module_utils.ci_rootbox import OverlaySandbox
+from ansible.module_utils.ci_tools import locked
 from ansible.module_utils.ci_tree import finish_over
 
 from tests.playbooks.host.branches import LIMITS, REF, ostree
@@ -241,7 +243,7 @@ def test_trees_that_nobody_uses_go(tmp_path: Path, build_candidate: BuildCandida
         (tmp_path / str(number)).mkdir()
         (tmp_path / f".{number}.lock").touch()
         os.utime(tmp_path / f".{number}.lock", (number, number))
-    with ci_base_tree._locked(tmp_path / ".1.lock", 1, use=False):
+    with locked(tmp_path / ".1.lock", fcntl.LOCK_SH):
         trees._forget_old()
 
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.isdigit()) == ["1", "3", "4", "5", "6", "7"]
