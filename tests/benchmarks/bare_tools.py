@@ -1,20 +1,25 @@
 """The second yardstick of a change: the calls of the tools alone, as a person would type them, one after another.
 
-No sandbox, no limits, no reports, no Ansible; the host is asked one question. That is as little as can be done.
+No sandbox, no limits, no reports. The package's tests are playbooks, as Fedora's standard has them: `ansible-playbook`
+is the tool that runs them. That is as little as can be done.
 """
 
 import os
+import shlex
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.bare_machine import Machine, free_port, speaks_ssh
+from tests.playbooks.stage_runs import PLAYBOOKS
 
 _OS: Final = "atomic-host"
+_TEST_ROLES: Final = PLAYBOOKS / "roles" / "functional_tests" / "files" / "sti"
 REF: Final = "fedora/f26/x86_64/atomic-host"
 _DNF: Final = """[main]
 assumeyes=1
@@ -73,10 +78,11 @@ class BareTools:
         return self.folder / "ostree"
 
     def carry_out(self, name: str, rev: str) -> None:
-        """Build a revision, compose a host with it, boot and ask it, make an image, and boot that."""
+        """Build a revision and test it, compose a host with it, boot and test that, make an image, and boot that."""
         work = self.folder / name
         work.mkdir(parents=True)
         _build(work, self.url, rev, self.repo)
+        _test_package(work)
         commit = self.compose(work, ["host-base", self.repo])
         self._boot_compose(work, commit)
         self._boot_image(work, commit)
@@ -126,7 +132,7 @@ class BareTools:
         kernel = (*map(str, paths), "-append", entry["options"].strip())
         with Machine(work / "console", (*kernel, *_drive(work / "disk", "raw"), *card)) as machine:
             machine.wait(lambda: speaks_ssh(port))
-            _run("ssh", *_SSH, "-i", str(key), "-p", str(port), "root@127.0.0.1", self.repo)
+            _test_host(work, key, port)
         _remove(sysroot)
 
     def _boot_image(self, work: Path, commit: str) -> None:
@@ -158,6 +164,42 @@ def _build(work: Path, url: str, rev: str, repo: str) -> None:
     for rpm in (work / "rpmbuild").rglob("*.rpm"):
         rpm.rename(work / "repo" / rpm.name)
     _run("createrepo_c", "--quiet", "--excludes=*.src.rpm", str(work / "repo"))
+
+
+def _test_package(work: Path) -> None:
+    """Run the tests of the package here."""
+    inventory = f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}"
+    _play_tests(work, "classic", inventory)
+
+
+def _test_host(work: Path, key: Path, port: int) -> None:
+    """Run the tests of the host that listens there."""
+    told = {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": port,
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": key,
+        "ansible_ssh_common_args": f"'{shlex.join(_SSH)}'",
+    }
+    _play_tests(work, "atomic", " ".join(["localhost", *(f"{name}={value}" for name, value in told.items())]))
+
+
+def _play_tests(work: Path, tag: str, host: str) -> None:
+    inventory, artifacts = work / f"inventory-{tag}", work / f"artifacts-{tag}"
+    inventory.write_text(f"[{tag}]\n{host}\n", encoding="utf-8")
+    artifacts.mkdir()
+    subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), f"--tags={tag}", f"--inventory={inventory}", "tests.yml"],
+        cwd=work / "source" / "tests",
+        env={
+            **os.environ,
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_ROLES_PATH": str(_TEST_ROLES),
+            "TEST_ARTIFACTS": str(artifacts),
+        },
+        check=True,
+        capture_output=True,
+    )
 
 
 def _shape(tree: Path) -> None:
