@@ -1,11 +1,17 @@
 """What follows the recording, beside it: what was decided is announced, what is queued is fired."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from ci_pipeline.intake import Intake
+
+# While messages wait, runs are announced and fired no more often: each time takes a connection to the broker, one to
+# Airflow and some transactions, and would take them for a handful of runs.
+PACE_SECONDS: Final = 1.0
 
 
 class FollowUp:
@@ -15,14 +21,15 @@ class FollowUp:
     database, for the next listener.
     """
 
-    def __init__(self, intake: Intake) -> None:
-        """Use the intake that records."""
+    def __init__(self, intake: Intake, *, pace: float = PACE_SECONDS) -> None:
+        """Use the intake that records; while messages wait, begin anew after so many seconds."""
         self._intake = intake
+        self._hurry = asyncio.Event()
         self._runs: set[int] = set()
         self._at_leisure = False
         self._ends = False
-        self._announcing = _Repeated(self._announce)
-        self._firing = _Repeated(self._fire)
+        self._announcing = _Repeated(self._announce, pace, self._hurry)
+        self._firing = _Repeated(self._fire, pace, self._hurry)
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -37,6 +44,7 @@ class FollowUp:
             Exception: whatever announcing or firing ended with.
         """
         self._ends = True
+        self._hurry.set()
         works = (self._announcing, self._firing)
         try:
             if exc_type is None:
@@ -58,6 +66,10 @@ class FollowUp:
         """
         self._runs.update(runs)
         self._at_leisure = at_leisure
+        if at_leisure:
+            self._hurry.set()
+        else:
+            self._hurry.clear()
         if self._runs or at_leisure:
             self._announcing.ask()
             self._firing.ask()
@@ -77,10 +89,16 @@ class FollowUp:
 
 
 class _Repeated:
-    """Work of which one is done at a time. Asked for meanwhile, it is done once more."""
+    """Work of which one is done at a time. Asked for meanwhile, it is done once more.
 
-    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+    That is `pace` seconds after it began the last time, or at once if there is a `hurry`.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[None]], pace: float, hurry: asyncio.Event) -> None:
         self._work = work
+        self._pace = pace
+        self._hurry = hurry
+        self._next = 0.0
         self._asked = False
         self._task: asyncio.Task[None] | None = None
 
@@ -105,5 +123,14 @@ class _Repeated:
 
     async def _run(self) -> None:
         while self._asked:
+            await self._wait_for_its_time()
             self._asked = False
+            self._next = time.monotonic() + self._pace
             await self._work()
+
+    async def _wait_for_its_time(self) -> None:
+        early = self._next - time.monotonic()
+        if early > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(early):
+                    await self._hurry.wait()

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from ci_pipeline import decisions, settings, store
 from ci_pipeline.errors import BusUnreachable, CiPipelineError, MessageRejected
-from ci_pipeline.store import outbox
+from ci_pipeline.store import outbox, unannounced
 from ci_pipeline.store.tables import Outbox
 
 
@@ -21,6 +22,12 @@ def publish_by(take: Callable[[Outbox], object] = lambda _: None, *, runs: Itera
         return answers
 
     return outbox.publish_pending(publish, runs=runs)
+
+
+def all_said() -> list[Outbox]:
+    """Return what is said and what is to be said, in order; last what is ignored and not announced yet."""
+    with store.session() as session:
+        return outbox.messages(session) + decisions.ignored(settings.current(), unannounced.waiting(session))
 
 
 def _answer(take: Callable[[Outbox], object], row: Outbox) -> CiPipelineError | None:

@@ -13,7 +13,7 @@ from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import BUILD_PACKAGE
 from ci_pipeline.store import outbox, runs
-from ci_pipeline.store.tables import Inbound, Outbox, Run
+from ci_pipeline.store.tables import Inbound, Outbox, Run, Unannounced
 from tests.buses import publish_by
 from tests.makers import REV, change, play, pushed, received
 
@@ -76,7 +76,10 @@ def test_a_decision_that_was_never_said_is_found(current: Settings, package: str
     """Its packager waits for an answer."""
     Intake(current, trigger_run_id="x").record([pushed(package)])
 
-    assert found_after(delete(Outbox)) == [("unannounced", "message 1", f"it is {state}, and that was never announced")]
+    assert offences(audit.audit()) == []
+    assert found_after(delete(Outbox), delete(Unannounced)) == [
+        ("unannounced", "message 1", f"it is {state}, and that was never announced")
+    ]
 
 
 def test_a_queued_change_whose_run_is_gone_is_found(current: Settings) -> None:
@@ -245,6 +248,17 @@ def test_what_waits_for_too_long_is_found(current: Settings) -> None:
     (found,) = audit.audit().findings
 
     assert (found.check, found.what) == ("waiting too long", f"outbox {row.id}")
+
+
+def test_what_is_ignored_and_waits_too_long_to_be_announced_is_found(current: Settings) -> None:
+    """It is said in time, too, although nobody waits for it."""
+    Intake(current, trigger_run_id="x").record([pushed("polari"), pushed("gnome-maps")])
+    with store.session() as session:
+        session.execute(update(Unannounced).values(created_at=text("now() - interval '61 seconds'")))
+
+    found = [(one.check, one.what) for one in audit.audit().findings]
+
+    assert found == [("waiting too long", "message 1"), ("waiting too long", "message 2")]
     assert audit.audit(patience=timedelta(minutes=5)).findings == ()
 
 

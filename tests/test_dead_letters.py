@@ -15,7 +15,7 @@ from ci_pipeline.settings import Settings
 from ci_pipeline.store import outbox, runs
 from ci_pipeline.store.ledger import Received
 from ci_pipeline.store.tables import Inbound, Outbox
-from tests.buses import publish_by
+from tests.buses import all_said, publish_by
 from tests.makers import REV, pushed, received
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -44,9 +44,8 @@ def row(number: int = 1) -> Inbound:
 
 
 def said() -> list[str]:
-    """Return what is said, in order."""
-    with store.session() as session:
-        return [message.event for message in outbox.messages(session)]
+    """Return what is said or to be said, in order."""
+    return [message.event for message in all_said()]
 
 
 def letters() -> list[Letter]:

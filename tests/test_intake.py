@@ -222,3 +222,33 @@ def fired() -> list[str]:
     """Return the packages that Airflow was told of, in order."""
     with store.session() as session:
         return list(session.scalars(select(Run.repo).where(Run.fired_at.is_not(None)).order_by(Run.fired_at, Run.id)))
+
+
+def test_all_that_wait_are_fired_however_many_they_are(current: Settings, airflow: dict[str, int]) -> None:
+    """They are read a hundred at a time; nobody looks again soon once a storm is over."""
+    for number in range(105):
+        new_run(rev=f"{number:040}")
+    Intake(current, trigger_run_id="x").catch_up()
+
+    assert waiting() == []
+
+
+def test_what_airflow_took_before_it_went_away_is_not_fired_again(
+    current: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written down all the same; the others wait."""
+    fired, left = new_run(), new_run("hostinfo")
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "token"})
+        if b"hostinfo" in request.content:
+            raise httpx.ConnectError("gone")
+        return httpx.Response(200)
+
+    transport = httpx.MockTransport(handle)
+    monkeypatch.setattr(intake, "AirflowApi", lambda settings: AirflowApi(settings, transport=transport))
+    Intake(current, trigger_run_id="x").catch_up()
+
+    assert waiting() == [left.run_id]
+    assert fired.run_id not in waiting()

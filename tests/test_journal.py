@@ -22,6 +22,7 @@ from ci_pipeline.stages import (
     SMOKE_TEST,
 )
 from ci_pipeline.store import images, leases, ledger, outbox, runs
+from tests.buses import all_said
 from tests.journals import begin, complete, finish, said
 from tests.makers import EVENTS_OF_A_GOOD_RUN, new_run, play, pushed
 
@@ -335,8 +336,7 @@ def test_decisions_are_announced_by_the_trigger(current: Settings) -> None:
         journal = Journal(session, current)
         for row in ledger.record(session, messages, current):
             journal.announce_decisions([row], trigger_run_id="listening")
-    with store.session() as session:
-        rows = outbox.messages(session)
+    rows = all_said()
 
     assert [row.event for row in rows] == ["package.queued", "package.ignore"]
     assert {row.body["CI_NAME"] for row in rows} == {"ci-pipeline-trigger"}

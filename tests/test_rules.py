@@ -143,3 +143,13 @@ def test_conf_overrules_the_interval() -> None:
     """An operator can ask for an image, or for none."""
     assert rules.image_not_due(wanted="always", interval_hours=24, last_good=NOW, now=NOW) == ""
     assert "never" in rules.image_not_due(wanted="never", interval_hours=24, last_good=None, now=NOW)
+
+
+def test_packages_that_are_watched_elsewhere_are_not_here() -> None:
+    """Settings that are made of others do not remember what those watch."""
+    watching = settings.load()
+    before = rules.decide(change(), watching).state
+    packages = watching.packages.model_copy(update={"monitored": ["hostinfo"]})
+    others = watching.model_copy(update={"packages": packages})
+
+    assert (before, rules.decide(change(), others).state) == ("queued", "ignored")

@@ -5,23 +5,22 @@ of it: each contract of the bus has its own message of it.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline import addresses, fedora_ci
+from ci_pipeline import addresses, decisions, fedora_ci
 from ci_pipeline.bus import events, schemas
 from ci_pipeline.bus.events import RunFacts
-from ci_pipeline.change import Change
 from ci_pipeline.gating import announcing
 from ci_pipeline.happening import Happening
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
-from ci_pipeline.stages import COMPLETE, IGNORE, QUEUED, STEPS, Stage
-from ci_pipeline.store import deliveries, outbox, runs
-from ci_pipeline.store.tables import Inbound, Run, StageResult
-
-_DECIDED: Final = {"ignored": IGNORE, "queued": QUEUED}
+from ci_pipeline.stages import COMPLETE, STEPS, Stage
+from ci_pipeline.store import deliveries, outbox, runs, unannounced
+from ci_pipeline.store.ledger import Decided
+from ci_pipeline.store.outbox import Saying
+from ci_pipeline.store.tables import Run, StageResult
 
 
 class Announcer:
@@ -32,18 +31,17 @@ class Announcer:
         self._session = session
         self._settings = settings
 
-    def decisions(self, rows: Iterable[Inbound], *, ci_name: str, trigger_run_id: str) -> None:
+    def decisions(self, rows: Iterable[Decided], *, trigger_run_id: str) -> None:
         """Say what was decided about changes that arrived: `package.ignore` or `package.queued`.
 
-        A duplicate or a dead letter is not announced: the first is announced already, the second names no change.
+        What is ignored is only noted: what is said of it is made of the ledger when it is published.
         """
-        told = [(row, _DECIDED[row.state]) for row in rows if row.state in _DECIDED and row.repo is not None]
-        build_url = addresses.run_in_airflow(self._settings, ci_name, trigger_run_id)
-        sayings = [
-            self._saying(self._facts_of(row, ci_name, build_url), event, f"inbound {row.id}: {event}", row.run, row.id)
-            for row, event in told
-        ]
-        outbox.add_all(self._session, sayings)
+        told = [row for row in rows if decisions.is_said(row)]
+        later = self._settings.contracts.ci_pipeline
+        unannounced.add(self._session, [row.id for row in told if later and row.state == "ignored"], trigger_run_id)
+        now = [row for row in told if not later or row.state == "queued"]
+        sayings = [decisions.saying(self._settings, row, trigger_run_id=trigger_run_id) for row in now]
+        outbox.add_all(self._session, map(self._checked, sayings))
 
     def is_open(self, run: Run, stage: Stage) -> bool:
         """Tell whether the world thinks a stage is running."""
@@ -105,26 +103,14 @@ class Announcer:
             at=happening.at,
         )
 
-    def _saying(
-        self, facts: RunFacts, event: str, key: str, run: int | None, inbound: int | None = None
-    ) -> outbox.Saying:
+    def _saying(self, facts: RunFacts, event: str, key: str, run: int) -> Saying:
         body = events.body(event, facts)
-        schemas.check(event, facts.topic_prefix, body)
         withheld = not self._settings.contracts.ci_pipeline
-        topic = body["topic"]
-        return outbox.Saying(key=key, event=event, topic=topic, body=body, run=run, inbound=inbound, withheld=withheld)
+        return self._checked(Saying(key=key, event=event, topic=body["topic"], body=body, run=run, withheld=withheld))
 
-    def _facts_of(self, row: Inbound, ci_name: str, build_url: str) -> RunFacts:
-        change = Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
-        return RunFacts(
-            ci_name=ci_name,
-            change=change,
-            ref=self._settings.ref_of(change.branch),
-            build_id=row.id,
-            build_url=build_url,
-            topic_prefix=self._settings.bus.topic_prefix,
-            status=Status.SUCCESS,
-        )
+    def _checked(self, saying: Saying) -> Saying:
+        schemas.check(saying.event, self._settings.bus.topic_prefix, saying.body)
+        return saying
 
     def _facts(self, run: Run, status: Status) -> RunFacts:
         known = runs.outputs(self._session, run.id)

@@ -16,7 +16,7 @@ from ci_pipeline import store
 from ci_pipeline.stages import COMPLETE, QUEUED, STAGES
 from ci_pipeline.store import deliveries, outbox
 from ci_pipeline.store.downstream_tables import Delivery
-from ci_pipeline.store.tables import Inbound, Outbox, Run
+from ci_pipeline.store.tables import Inbound, Outbox, Run, Unannounced
 
 PATIENCE: Final = timedelta(seconds=60)
 
@@ -97,9 +97,11 @@ def undecided(session: Session) -> Iterator[Finding]:
 
 
 def unannounced(session: Session) -> Iterator[Finding]:
-    """What was decided about a change is said: `package.ignore` or `package.queued`."""
+    """What was decided about a change is said, or noted to be said: `package.ignore` or `package.queued`."""
     said = select(Outbox.id).where(Outbox.inbound_id == Inbound.id).exists()
-    silent = select(Inbound.id, Inbound.state).where(Inbound.state.in_(_ANNOUNCED), Inbound.repo.is_not(None), ~said)
+    noted = select(func.unnest(Unannounced.messages))
+    decided = select(Inbound.id, Inbound.state).where(Inbound.state.in_(_ANNOUNCED), Inbound.repo.is_not(None))
+    silent = decided.where(~said, Inbound.id.not_in(noted))
     for row in session.execute(silent.order_by(Inbound.id)):
         yield Finding("unannounced", f"message {row.id}", f"it is {row.state}, and that was never announced")
 
@@ -220,11 +222,15 @@ def published_out_of_order(session: Session) -> Iterator[Finding]:
 
 def waiting_too_long(session: Session, patience: timedelta) -> Iterator[Finding]:
     """Nothing that is to be said waits for longer than `patience`."""
-    pending = select(Outbox).where(outbox.IS_PENDING)
-    late = pending.where(Outbox.created_at < datetime.now(UTC) - patience)
+    before = datetime.now(UTC) - patience
+    late = select(Outbox).where(outbox.IS_PENDING, Outbox.created_at < before)
     for row in session.scalars(late.order_by(Outbox.sequence)):
         sentence = f"{row.topic} waits to be published since {row.created_at:%Y-%m-%d %H:%M:%S} UTC"
         yield Finding("waiting too long", f"outbox {row.id}", sentence)
+    unsaid = select(func.unnest(Unannounced.messages).label("message"), Unannounced.created_at)
+    for number, since in session.execute(unsaid.where(Unannounced.created_at < before).order_by(Unannounced.id)):
+        sentence = f"it is ignored, and that waits to be announced since {since:%Y-%m-%d %H:%M:%S} UTC"
+        yield Finding("waiting too long", f"message {number}", sentence)
 
 
 CHECKS: Final[tuple[Callable[[Session], Iterable[Finding]], ...]] = (

@@ -17,7 +17,7 @@ from ci_pipeline.intake import Intake
 from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import ledger
-from ci_pipeline.store.ledger import Received
+from ci_pipeline.store.ledger import Decided, Received
 from ci_pipeline.store.tables import Inbound, Run
 
 TOPIC: Final = "ci-pipeline.catch-up"
@@ -139,7 +139,7 @@ def _once(heads: Sequence[Change], settings: Settings) -> list[Change]:
     return [head for head in heads if head not in brought]
 
 
-def _change_of(row: Inbound) -> Change:
+def _change_of(row: Decided) -> Change:
     return Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
 
 

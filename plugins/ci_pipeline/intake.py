@@ -13,7 +13,7 @@ from ci_pipeline.journal import Journal
 from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import lanes, ledger, runs, storms
-from ci_pipeline.store.ledger import Received
+from ci_pipeline.store.ledger import Decided, Received
 from ci_pipeline.store.tables import Inbound, Run
 
 log = logging.getLogger(__name__)
@@ -37,18 +37,18 @@ class Intake:
             rows = self.take_up(session, messages)
         return [row.run for row in rows if row.state == "queued" and row.run]
 
-    def take_up(self, session: Session, messages: Iterable[Received]) -> list[Inbound]:
+    def take_up(self, session: Session, messages: Iterable[Received]) -> list[Decided]:
         """Write messages and what is to be said of them into an open transaction; return their rows."""
         rows = ledger.record(session, messages, self._settings)
         self.announce(session, *rows)
         return rows
 
-    def announce(self, session: Session, *rows: Inbound) -> None:
+    def announce(self, session: Session, *rows: Decided) -> None:
         """Write down what is to be said of decisions, and end the runs whose place the changes take."""
         journal, rivals = Journal(session, self._settings), ledger.with_rivals(session, rows)
-        told: list[Inbound] = []
+        told: list[Decided] = []
         for row in rows:
-            if row in rivals:
+            if isinstance(row, Inbound) and row in rivals:
                 # It may end the run of one before it, which has to be queued by then.
                 self._say(journal, told)
                 self._make_way(session, journal, row)
@@ -57,7 +57,7 @@ class Intake:
         self._say(journal, told)
         _log(rows)
 
-    def _say(self, journal: Journal, rows: Iterable[Inbound]) -> None:
+    def _say(self, journal: Journal, rows: Iterable[Decided]) -> None:
         journal.announce_decisions(rows, trigger_run_id=self._trigger_run_id)
 
     @staticmethod
@@ -100,10 +100,29 @@ class Intake:
         if not waiting and not held_back:
             return
         with AirflowApi(self._settings.airflow) as airflow:
-            for run in waiting:
-                _fired(airflow, run)
+            # Not all of them are told at a time; where one is refused the rest waits for the next time, as it does.
+            while waiting and self._fire_all(airflow, waiting):
+                with store.session() as session:
+                    waiting = runs.not_fired(session)
             if held_back:
                 self._let_go(airflow)
+
+    @staticmethod
+    def _fire_all(airflow: AirflowApi, waiting: Iterable[Run]) -> bool:
+        """Fire runs; return whether Airflow took all of them. Which it took is written down at once, for all."""
+        taken: list[int] = []
+        refused = False
+        try:
+            for run in waiting:
+                if _told(airflow, run):
+                    taken.append(run.id)
+                else:
+                    refused = True
+        finally:
+            # What is not written down after a crash is fired again, which changes nothing.
+            with store.session() as session:
+                runs.mark_fired(session, *taken)
+        return not refused
 
     def _let_go(self, airflow: AirflowApi) -> None:
         """Fire runs of the storm lane while there is room. A branch that Airflow refuses holds up no other."""
@@ -113,21 +132,24 @@ class Intake:
             if not lanes.lock(session):
                 return
             while run := lanes.next_to_go(session, self._settings.storm, but=refused):
-                if not _fired(airflow, run):
+                if _told(airflow, run):
+                    with store.session() as marking:
+                        runs.mark_fired(marking, run.id)
+                else:
                     refused.add(run.branch)
 
 
-def _fired(airflow: AirflowApi, run: Run) -> bool:
-    """Fire a run, if Airflow takes it; return whether it has."""
+def _told(airflow: AirflowApi, run: Run) -> bool:
+    """Tell Airflow of a run, if it takes it; return whether it has."""
     try:
-        fire(airflow, run)
+        _tell(airflow, run)
     except AirflowRefused as error:
         log.warning("%s waits: %s", runs.change_of(run), error)
         return False
     return True
 
 
-def _log(rows: Iterable[Inbound]) -> None:
+def _log(rows: Iterable[Decided]) -> None:
     """Log what was decided, a line each; of what is ignored, which can be very much, the number: the ledger has it."""
     ignored = [row for row in rows if row.state == "ignored"]
     for row in rows:
@@ -137,7 +159,7 @@ def _log(rows: Iterable[Inbound]) -> None:
         log.info("%d messages ignored, the last of them is %d", len(ignored), ignored[-1].id)
 
 
-def _about(row: Inbound) -> str:
+def _about(row: Decided) -> str:
     """Return what a message is about, as a line of the log may have it."""
     return f"{row.namespace}/{row.repo} {row.rev[:7]} {row.branch}" if row.rev else wording.one_line(row.topic)
 
@@ -148,11 +170,15 @@ def fire(airflow: AirflowApi, run: Run) -> None:
     Raises:
         AirflowApiError: Airflow does not answer, or does not take it: the run stays queued, and is fired later.
     """
+    _tell(airflow, run)
+    with store.session() as session:
+        runs.mark_fired(session, run.id)
+
+
+def _tell(airflow: AirflowApi, run: Run) -> None:
     change = runs.change_of(run)
     key = _partition_key_of(run, change)
     airflow.trigger(run.dag_id, run.run_id, conf=runs.conf_of(run), note=_note(run, change), partition_key=key)
-    with store.session() as session:
-        runs.mark_fired(session, run.id)
     log.info("fired %s as %s %s", change, run.dag_id, run.run_id)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline import conformance, promotion, rules
+from ci_pipeline import conformance, decisions, promotion, rules
 from ci_pipeline.announcer import Announcer
 from ci_pipeline.executors.report import Report, aborted
 from ci_pipeline.kind import Kind
@@ -28,9 +28,10 @@ from ci_pipeline.stages import (
     next_step,
 )
 from ci_pipeline.store import images, leases, runs, tries
-from ci_pipeline.store.tables import Inbound, Run, StageResult
+from ci_pipeline.store.ledger import Decided
+from ci_pipeline.store.tables import Run, StageResult
 
-TRIGGER_NAME = "ci-pipeline-trigger"
+TRIGGER_NAME = decisions.TRIGGER_NAME
 RECONCILER_NAME = "ci-pipeline-reconciler"
 RETENTION_NAME = "ci-pipeline-retention"
 DATAHUB_NAME = "ci-pipeline-datahub"
@@ -52,9 +53,9 @@ class Journal:
         self._settings = settings
         self._announcer = Announcer(session, settings)
 
-    def announce_decisions(self, rows: Iterable[Inbound], *, trigger_run_id: str) -> None:
+    def announce_decisions(self, rows: Iterable[Decided], *, trigger_run_id: str) -> None:
         """Say what was decided about changes that arrived."""
-        self._announcer.decisions(rows, ci_name=TRIGGER_NAME, trigger_run_id=trigger_run_id)
+        self._announcer.decisions(rows, trigger_run_id=trigger_run_id)
 
     def begin_stage(self, run: Run, stage: Stage, try_number: int) -> StageResult:
         """Write down that a try of a stage has begun, and say `running` unless it is being said already.

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ci_pipeline.outcome import Status
 from ci_pipeline.stages import Stage
 from ci_pipeline.store import deliveries, lanes, outbox, runs, storms
-from ci_pipeline.store.tables import Inbound, Outbox, Run
+from ci_pipeline.store.tables import Inbound, Outbox, Run, Unannounced
 
 _DECISIONS: Final = ("ignored", "queued", "duplicate", "superseded", "dead")
 _ENDS: Final = (Status.SUCCESS, Status.UNSTABLE, Status.FAILURE, Status.ABORTED)
@@ -36,7 +36,8 @@ def of_everything(session: Session, sinks: Iterable[str] = ()) -> dict[str, floa
         sinks: names of the configured sinks: of these, nothing that waits is measured, too.
     """
     waiting, parked = outbox.pending(session)
-    pending = select(func.min(Outbox.created_at)).where(outbox.IS_PENDING)
+    pending = select(func.min(Outbox.created_at)).where(outbox.IS_PENDING).scalar_subquery()
+    unsaid = select(func.min(Unannounced.created_at)).scalar_subquery()
     changes, oldest_change = _count_of(session, lanes.IS_UNFIRED)
     return {
         **_counted(session, "messages", Inbound.__table__.c.state, _DECISIONS),
@@ -46,7 +47,7 @@ def of_everything(session: Session, sinks: Iterable[str] = ()) -> dict[str, floa
         "changes.oldest_seconds": _age(oldest_change),
         **_of_storms(session),
         "outbox.waiting": waiting,
-        "outbox.oldest_seconds": _age(session.scalar(pending)),
+        "outbox.oldest_seconds": _age(session.scalar(select(func.least(pending, unsaid)))),
         "outbox.parked": parked,
         **_of_sinks(session, sinks),
     }

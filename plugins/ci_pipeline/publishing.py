@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Final
 
 from fedora_messaging.message import Message
 
+from ci_pipeline import decisions
 from ci_pipeline.bus import fedora_ci, gating_schemas, schemas
 from ci_pipeline.bus.publisher import Publisher
 from ci_pipeline.errors import CiPipelineError, DatabaseUnreachable, MessageError, PublishError, SettingsError
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import outbox
+from ci_pipeline.store import database, outbox, unannounced
 from ci_pipeline.store.tables import Outbox
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ _SCHEMAS: Final[dict[str, ModuleType]] = {
 
 def publish(settings: Settings, *, runs: Iterable[int] | None = None, stop: Callable[[], bool] = lambda: False) -> int:
     """Publish pending messages, of some runs or of all; not all of them if `stop` says so after a batch.
+
+    What was ignored is announced last: it is of no run.
 
     Returns:
         The number of messages published.
@@ -46,7 +50,8 @@ def publish(settings: Settings, *, runs: Iterable[int] | None = None, stop: Call
             _log(batch, made, told)
             return told
 
-        return outbox.publish_pending(hand_over, runs=runs, stop=stop)
+        published = outbox.publish_pending(hand_over, runs=runs, stop=stop)
+        return published if runs is not None else published + _announce_ignored(settings, hand_over, stop)
 
 
 def publish_or_leave(
@@ -60,6 +65,18 @@ def publish_or_leave(
         publish(settings, runs=runs, stop=stop)
     except (PublishError, DatabaseUnreachable, SettingsError) as error:
         log.warning("messages stay in the outbox: %s", error)
+
+
+def _announce_ignored(settings: Settings, publish: outbox.Publish, stop: Callable[[], bool]) -> int:
+    """Announce what was ignored, until all of it is or `stop` says so after a batch; return how many were published."""
+    published = 0
+    while True:
+        with database.session() as session:
+            answers = unannounced.publish(session, partial(decisions.ignored, settings), publish)
+        published += sum(answer is None for answer in answers)
+        outbox.raise_if_away(answers)
+        if not answers or stop():
+            return published
 
 
 def _log(

@@ -61,7 +61,7 @@ def untrusted(sender: str, senders: Collection[str]) -> str:
 def _unwatched(change: Change, settings: Settings) -> str:
     if change.namespace not in settings.packages.namespaces:
         return f"namespace {change.namespace} is not watched (packages.namespaces)"
-    if change.repo not in settings.packages.monitored:
+    if change.repo not in settings.packages.names:
         return f"package {change.repo} is not watched (packages.monitored)"
     if change.branch not in settings.branches:
         return f"branch {change.branch} has no pipeline (branches)"

@@ -1,9 +1,11 @@
 """The sections of pipeline.toml. A field's description is what docs/settings.md says of the key."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
@@ -110,7 +112,7 @@ class Bus(Section):
         [], description="broker accounts whose messages are taken up, by the property user_id; empty: everyone's"
     )
     topic_prefix: Topic = Field("org.centos.prod", description="topics we publish start with this")
-    prefetch: int = Field(500, ge=1, le=5000, description="messages held unacknowledged at most")
+    prefetch: int = Field(1000, ge=1, le=5000, description="messages held unacknowledged at most")
     publish_timeout: float = Field(15, gt=0, description="seconds to wait for the broker's confirm")
 
     @property
@@ -185,6 +187,17 @@ class Packages(Section):
 
     namespaces: list[Namespace] = Field(["rpms"], description="dist-git namespaces that are watched")
     monitored: list[Name] = Field([], description="names of the watched packages: those the host is made of")
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The watched packages, to look one up among hundreds for each of very many messages."""
+        return frozenset(self.monitored)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, which finds out for itself what is made of its fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("names", None)
+        return copied
 
 
 class Package(Section):

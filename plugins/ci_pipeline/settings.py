@@ -159,7 +159,7 @@ class Settings(BaseSettings):
 
     def is_watched(self, namespace: str, repo: str) -> bool:
         """Tell whether pushes to a package get a run."""
-        return namespace in self.packages.namespaces and repo in self.packages.monitored
+        return namespace in self.packages.namespaces and repo in self.packages.names
 
     def package_of(self, repo: str) -> Package:
         """Return what is particular to a package, the defaults if nothing is."""

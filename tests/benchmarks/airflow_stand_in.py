@@ -1,7 +1,8 @@
 """What answers for Airflow's API where runs are only to be fired: it starts nothing, and says yes."""
 
 import contextlib
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -28,13 +29,22 @@ class _Yes(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def airflow_stand_in() -> Iterator[str]:
-    """Serve on a free loopback port; yield the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Yes)
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
+    """Serve on a free loopback port, from a process of its own, as Airflow's api-server is one; yield the address."""
+    serving = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        assert serving.stdout
+        yield serving.stdout.readline().strip()
     finally:
-        server.shutdown()
-        server.server_close()
-        serving.join()
+        serving.terminate()
+        serving.wait()
+
+
+def _serve() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Yes)
+    sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    _serve()

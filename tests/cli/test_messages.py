@@ -8,11 +8,12 @@ from uuid import uuid4
 import pytest
 
 from ci_pipeline.cli.archive import envelope
+from ci_pipeline.intake import Intake
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.store.tables import Outbox
 from tests.cli.conftest import Cli
-from tests.makers import new_run, play
+from tests.makers import new_run, play, pushed
 
 RECORDED = sorted((Path(__file__).parents[1] / "data" / "messages").glob("org.centos.*.json"))
 
@@ -79,3 +80,18 @@ def test_no_messages_print_nothing(cli: Cli) -> None:
     result = cli("messages", "--json")
 
     assert (result.exit_code, result.stdout) == (0, "")
+
+
+@pytest.mark.usefixtures("database")
+def test_what_is_ignored_and_not_announced_yet_is_among_them(cli: Cli, current: Settings) -> None:
+    """In the words it will be announced in, behind the rest; it is of no run."""
+    run = new_run()
+    Intake(current, trigger_run_id="x").record([pushed("polari")])
+    play(current, run, Status.SUCCESS)
+
+    everything = [json.loads(line) for line in cli("messages", "--format", "body").stdout.splitlines()]
+    of_the_run = cli("messages", "--run", f"f26/{run.number}").stdout
+
+    assert [body["repo"] for body in everything] == ["greeter"] * (len(everything) - 1) + ["polari"]
+    assert everything[-1]["topic"].endswith(".ci.pipeline.package.ignore")
+    assert "polari" not in of_the_run

@@ -177,3 +177,38 @@ def test_one_that_is_cancelled_waits_for_nothing() -> None:
         return told
 
     assert asyncio.run(stop()) == []
+
+
+def test_while_messages_wait_runs_are_announced_at_a_pace() -> None:
+    """Each time takes connections: those that are queued meanwhile go together, and at once when there is leisure."""
+    intake = Intake()
+
+    async def listen() -> None:
+        async with FollowUp(intake, pace=3600) as follow_up:
+            follow_up.look([1], at_leisure=False)
+            await until(lambda: intake.told == [[1]])
+            for run in (2, 3):
+                follow_up.look([run], at_leisure=False)
+                await asyncio.sleep(0)
+            assert intake.told == [[1]]
+            follow_up.look([], at_leisure=True)
+            await until(lambda: "rest" in intake.asked)
+
+    asyncio.run(listen())
+
+    assert intake.told == [[1], [2, 3], "rest"]
+
+
+def test_a_pace_is_no_longer_than_it_says() -> None:
+    """A storm may go on for very long."""
+    intake = Intake()
+
+    async def listen() -> None:
+        async with FollowUp(intake, pace=0.01) as follow_up:
+            for run in (1, 2):
+                follow_up.look([run], at_leisure=False)
+                await until(lambda run=run: [run] in intake.asked)
+
+    asyncio.run(listen())
+
+    assert intake.told == [[1], [2]]

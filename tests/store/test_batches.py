@@ -10,10 +10,10 @@ from sqlalchemy import select
 from ci_pipeline import settings as configured
 from ci_pipeline import store
 from ci_pipeline.intake import Intake
-from ci_pipeline.store import outbox
 from ci_pipeline.store.ledger import Received
 from ci_pipeline.store.storm_tables import Storm
 from ci_pipeline.store.tables import Inbound, Revision, Run
+from tests.buses import all_said
 from tests.database import empty
 from tests.makers import pushed, received
 from tests.store.ledger_messages import MESSAGES
@@ -50,8 +50,8 @@ def rows_of(table: type) -> list[dict[str, Any]]:
 
 def said() -> dict[str, Any]:
     """Return what is said: of each run in its order, and all else; and what is known of revisions."""
+    rows = all_said()
     with store.session() as session:
-        rows = outbox.messages(session)
         known = {(one.repo, one.rev, one.branch) for one in session.scalars(select(Revision))}
     of_runs: dict[int | None, list[Any]] = {}
     for row in rows:

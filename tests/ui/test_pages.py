@@ -448,3 +448,14 @@ def test_a_database_that_is_away_is_said(client: TestClient, monkeypatch: pytest
     settings.current.cache_clear()
 
     assert "The database is away" in shown
+
+
+def test_what_is_ignored_waits_to_go_out_as_everything_does(client: TestClient, current: Settings) -> None:
+    """On the page of the bus and on its own, before it is a row of the outbox."""
+    Intake(current, trigger_run_id="x").record([pushed("polari"), pushed("gnome-maps")])
+
+    bus, trace = main(client, "bus"), main(client, "change/1")
+
+    assert "2 messages wait to be published" in bus
+    assert bus.count("ci.pipeline.package.ignore") == 2
+    assert "ci.pipeline.package.ignore" in trace

@@ -62,14 +62,10 @@ def decode(raw: bytes) -> object:
     if len(raw) > MAX_BYTES:
         msg = f"the message has {len(raw)} bytes; at most {MAX_BYTES} are read"
         raise ChangeError(msg)
+    # Where no such number can be, the decoder makes integers by itself: of a push most values are some.
+    decoder = _WARY if _MANY_DIGITS in raw.translate(_DIGITS) else _QUICK
     try:
-        return json.loads(
-            raw.decode(),
-            object_pairs_hook=_no_key_twice,
-            parse_int=_bounded_int,
-            parse_float=_finite,
-            parse_constant=_finite,
-        )
+        return decoder.decode(raw.decode())
     except RecursionError as error:
         msg = "the message is nested too deeply"
         raise ChangeError(msg) from error
@@ -91,7 +87,8 @@ def read(topic: str, body: object, *, message_id: str = "") -> Push:
     """
     topic, payload, inner_id = _unwrap(topic, body)
     push = _reader(topic, payload)(payload)
-    return replace(push, message_id=_printable(message_id or inner_id))
+    known_as = _printable(message_id or inner_id)
+    return replace(push, message_id=known_as) if known_as else push
 
 
 def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -116,6 +113,17 @@ def _finite(text: str) -> float:
         msg = f"{text[:MAX_DIGITS]} is not a number"
         raise ValueError(msg)
     return number
+
+
+_STRICT: Final[Any] = {
+    "object_pairs_hook": _no_key_twice,
+    "parse_float": _finite,
+    "parse_constant": _finite,
+}
+_QUICK: Final = json.JSONDecoder(**_STRICT)
+_WARY: Final = json.JSONDecoder(**_STRICT, parse_int=_bounded_int)
+_DIGITS: Final = bytes.maketrans(b"0123456789", b"0" * 10)
+_MANY_DIGITS: Final = b"0" * (MAX_DIGITS + 1)
 
 
 def _unwrap(topic: str, body: object) -> tuple[str, Fields, object]:

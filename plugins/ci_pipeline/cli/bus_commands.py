@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from ci_pipeline import settings, store
+from ci_pipeline import decisions, settings, store
 from ci_pipeline.bus.publisher import Publisher
 from ci_pipeline.cli import archive, sending
 from ci_pipeline.cli.options import AsJson
 from ci_pipeline.cli.output import print_json, print_json_lines, say
-from ci_pipeline.store import outbox, runs
+from ci_pipeline.store import outbox, runs, unannounced
 
 _ALL = 1_000_000
 
@@ -65,4 +65,6 @@ def messages(
     """Print what the pipeline has to say, one JSON object per line, in order. Unpublished messages are among them."""
     with store.session() as session:
         rows = outbox.messages(session, run=None if run is None else runs.get(session, run).id, limit=_ALL)
+        if run is None:
+            rows += decisions.ignored(settings.current(), unannounced.waiting(session))
     print_json_lines(archive.envelope(row) if form is Format.FEDMSG else dict(sorted(row.body.items())) for row in rows)

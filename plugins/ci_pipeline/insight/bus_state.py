@@ -6,7 +6,9 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
-from ci_pipeline.store import outbox
+from ci_pipeline import decisions
+from ci_pipeline.settings import Settings
+from ci_pipeline.store import outbox, unannounced
 from ci_pipeline.store.tables import Inbound, Outbox, Run
 
 PAGE: Final = 50
@@ -53,8 +55,13 @@ def ledger(session: Session, wanted: Wanted) -> Ledger:
     return Ledger(shown, shown[-1].message.id if len(rows) > PAGE else 0)
 
 
-def waiting(session: Session) -> tuple[list[Outbox], int]:
-    """Return the oldest messages that wait to be published, without their bodies, and how many wait in all."""
+def waiting(session: Session, settings: Settings) -> tuple[list[Outbox], int]:
+    """Return the oldest messages that wait to be published, without their bodies, and how many wait in all.
+
+    What is ignored comes after the rest, as it does when it is published.
+    """
     pending = select(Outbox).options(defer(Outbox.body)).where(outbox.IS_PENDING)
-    oldest = session.scalars(pending.order_by(Outbox.sequence).limit(MOST_WAITING))
-    return list(oldest), outbox.pending(session)[0]
+    oldest = session.scalars(pending.order_by(Outbox.sequence).limit(MOST_WAITING)).all()
+    room = MOST_WAITING - len(oldest)
+    ignored = decisions.ignored(settings, unannounced.waiting(session, limit=room)) if room else []
+    return [*oldest, *ignored], outbox.pending(session)[0]

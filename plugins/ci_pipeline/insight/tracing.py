@@ -8,6 +8,7 @@ from urllib.parse import quote
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, defer, joinedload
 
+from ci_pipeline import decisions
 from ci_pipeline.datahub import flakes, model
 from ci_pipeline.insight import gates, storm_state, verdict
 from ci_pipeline.insight.keys import Subject
@@ -15,7 +16,7 @@ from ci_pipeline.insight.trace import File, Message, Said, Test, Trace, Try, cha
 from ci_pipeline.insight.verdict import Facts
 from ci_pipeline.outcome import TestOutcome
 from ci_pipeline.settings import Settings
-from ci_pipeline.store import builder_leases, leases, runs
+from ci_pipeline.store import builder_leases, leases, runs, unannounced
 from ci_pipeline.store.tables import Artifact, Inbound, Outbox, Run, StageResult, TestResult
 
 # More than these are counted and not listed: a conformance run has thousands of tests.
@@ -28,10 +29,11 @@ _BODY_SHOWN: Final = 4000
 
 def read(session: Session, settings: Settings, subject: Subject) -> Trace:
     """Read the trace of a run, or of a message that led to none."""
-    return _of_run(session, settings, subject) if isinstance(subject, Run) else _of_message(session, subject)
+    return _of_run(session, settings, subject) if isinstance(subject, Run) else _of_message(session, settings, subject)
 
 
-def _of_message(session: Session, row: Inbound) -> Trace:
+def _of_message(session: Session, settings: Settings, row: Inbound) -> Trace:
+    to_say = decisions.ignored(settings, unannounced.waiting(session, message=row.id))
     return Trace(
         what=name_of(row),
         key=str(row.id),
@@ -39,7 +41,7 @@ def _of_message(session: Session, row: Inbound) -> Trace:
         change=change_of(row),
         created_at=row.received_at,
         messages=(_message(row),),
-        said=_said(session, Outbox.inbound_id == row.id),
+        said=_said(session, Outbox.inbound_id == row.id) + tuple(_told(one, one.body["status"]) for one in to_say),
     )
 
 
@@ -159,19 +161,20 @@ def _said(session: Session, whose: Any) -> tuple[Said, ...]:
     )
     query = select(Outbox, *says).options(defer(Outbox.body)).where(whose)
     rows = session.execute(query.order_by(Outbox.sequence).limit(MOST_SAID))
-    return tuple(
-        Said(
-            id=str(row.id),
-            event=row.event,
-            topic=row.topic,
-            status=status or "",
-            summary=summary or "",
-            created_at=row.created_at,
-            published_at=row.published_at,
-            parked_at=row.parked_at,
-            error=row.error,
-        )
-        for row, status, summary in rows
+    return tuple(_told(row, status or "", summary or "") for row, status, summary in rows)
+
+
+def _told(row: Outbox, status: str, summary: str = "") -> Said:
+    return Said(
+        id=str(row.id),
+        event=row.event,
+        topic=row.topic,
+        status=status,
+        summary=summary,
+        created_at=row.created_at,
+        published_at=row.published_at,
+        parked_at=row.parked_at,
+        error=row.error,
     )
 
 

@@ -1,37 +1,70 @@
 """Many rows at once."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from io import StringIO
 from typing import Any
 
+import psycopg2
 from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 
-def insert_all(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, in their order, in one statement.
-
-    Each column goes as one array: the database need not parse a statement that is as long as all the rows, and Python
-    need not write it. That takes a third of the time of the ORM's own way.
+def insert_all(session: Session, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, in their order, by COPY: neither side has to write or read a statement that is as long as they are.
 
     Args:
         session: an open transaction.
-        table: where to.
-        rows: by the names of the columns; all have the same ones.
+        table: where to. It has columns of texts and numbers; in one that may be NULL `""` is NULL.
+        names: of the columns that are given.
+        rows: their values, in the order of the names.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as for any statement.
     """
-    if rows:
-        session.execute(_insertion(table, rows))
+    if not rows:
+        return
+    lines = StringIO()
+    csv.writer(lines, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(rows)
+    lines.seek(0)
+    statement = _copying(table, names)
+    try:
+        with closing(_cursor(session)) as cursor:
+            cursor.copy_expert(statement, lines)
+    except psycopg2.Error as error:
+        # Whoever waits for a database that is away knows SQLAlchemy's errors.
+        raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
+
+
+def _cursor(session: Session) -> Any:
+    """Return a cursor of psycopg2's own, in the session's transaction."""
+    return session.connection().connection.cursor()
+
+
+def _copying(table: Table, names: Sequence[str]) -> str:
+    columns = ", ".join(f'"{name}"' for name in names)
+    # Every text is quoted, and so is None.
+    nullable = ", ".join(f'"{name}"' for name in names if table.c[name].nullable)
+    return f'COPY "{table.name}" ({columns}) FROM STDIN (FORMAT csv, FORCE_NULL ({nullable}))'
 
 
 def insert_new(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Do the same, but leave as it is what is there already under its primary key."""
+    """Insert rows, by names of columns, in their order, but leave as it is what is there under its primary key.
+
+    Each column goes as one array: the database need not parse a statement that is as long as all the rows, and Python
+    need not write it. That takes a third of the time of the ORM's own way.
+    """
     if rows:
-        session.execute(_insertion(table, rows).on_conflict_do_nothing(constraint=table.primary_key))
+        names = list(rows[0])
+        insertion = _insertion(table, names, [[row[name] for name in names] for row in rows])
+        session.execute(insertion.on_conflict_do_nothing(constraint=table.primary_key))
 
 
-def _insertion(table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
-    names = list(rows[0])
-    arrays = [_array(table, name, [row[name] for row in rows]) for name in names]
+def _insertion(table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Insert:
+    arrays = [_array(table, name, list(values)) for name, values in zip(names, zip(*rows, strict=True), strict=True)]
     given = func.unnest(*arrays).table_valued(*names, with_ordinality="place").render_derived()
     in_order = select(*(given.c[name] for name in names)).order_by(given.c.place)
     return insert(table).from_select(names, in_order)

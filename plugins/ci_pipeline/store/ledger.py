@@ -1,8 +1,10 @@
 """The ledger: every message that arrives becomes one row with one final state and a reason."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from operator import attrgetter
 from typing import Final, cast
 
 from sqlalchemy import Select, Table, func, select, tuple_, update
@@ -21,13 +23,40 @@ _TABLE: Final = cast("Table", Inbound.__table__)
 _NUMBERS: Final = DatabaseSequence("inbound_id_seq")
 # What is written of a row: all but what the database fills in.
 _COLUMNS: Final = tuple(column.name for column in _TABLE.columns if column.name != "received_at")
+_VALUES: Final = attrgetter(*_COLUMNS)
+# What is known of a row once its message is read.
+_READ: Final = tuple(name for name in _COLUMNS if name not in {"id", "state", "run"})
 _MAX_BODY_KEPT = 64 * 1024
 # The key of an advisory lock; any fixed number would do.
 _LEDGER_LOCK = 0x6C656467
 
 
+@dataclass(slots=True)
+class Settled:
+    """A new row that has its final state when its message is read: one of the ORM's costs several times as much.
+
+    Its fields are the columns of `Inbound`, but for when it came, which the database knows.
+    """
+
+    message_id: str
+    topic: str
+    digest: str
+    body: str
+    state: str = ""
+    reason: str = ""
+    namespace: str | None = None
+    repo: str | None = None
+    rev: str | None = None
+    branch: str | None = None
+    agent: str = ""
+    run: int | None = None
+    id: int = 0
+
+
+# A row of the ledger: of the ORM, if more can become of it.
+Decided = Inbound | Settled
 # A row, and the push it is of if that is wanted.
-_Read = tuple[Inbound, Push | None]
+_Read = tuple[Decided, Push | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +72,7 @@ class Received:
     ignore_reason: str = ""
 
 
-def record(session: Session, messages: Iterable[Received], settings: Settings) -> list[Inbound]:
+def record(session: Session, messages: Iterable[Received], settings: Settings) -> list[Decided]:
     """Write messages into the ledger, decide about each, and create the runs of those that are queued.
 
     Args:
@@ -55,11 +84,11 @@ def record(session: Session, messages: Iterable[Received], settings: Settings) -
         The new rows, in order, each with its final state. A push of a branch that several branches of the pipeline
         build (for other architectures) has a row for each of them. When they came only the database knows.
     """
-    read = [one for message in messages for one in _read(_row_of(message), message, settings)]
-    return _decide(session, read, settings)
+    read = [one for message in messages for one in _read(message, settings)]
+    return _decide(session, [_wanted(settled, push) if push else (settled, None) for settled, push in read], settings)
 
 
-def redecide(session: Session, row: Inbound, settings: Settings) -> list[Inbound]:
+def redecide(session: Session, row: Inbound, settings: Settings) -> list[Decided]:
     """Read a dead letter again and decide about it anew, on its own row. It may stay dead, with the new reason.
 
     Returns:
@@ -80,7 +109,9 @@ def redecide(session: Session, row: Inbound, settings: Settings) -> list[Inbound
     if sha256(raw).hexdigest() != row.digest:
         msg = f"message {row.id} cannot be replayed: {_why_not_whole(raw)}; have it sent again"
         raise StoreError(msg)
-    return _decide(session, _read(row, Received(row.topic, row.message_id, raw), settings), settings)
+    (first, push), *others = _read(Received(row.topic, row.message_id, raw), settings)
+    _copy(first, row)
+    return _decide(session, [(row, push), *(_wanted(*other) for other in others)], settings)
 
 
 def superseded_by(session: Session, row: Inbound) -> list[Run]:
@@ -103,9 +134,9 @@ def superseded_by(session: Session, row: Inbound) -> list[Run]:
     return replaced
 
 
-def with_rivals(session: Session, rows: Iterable[Inbound]) -> list[Inbound]:
+def with_rivals(session: Session, rows: Iterable[Decided]) -> list[Inbound]:
     """Return, of rows, those whose change may supersede another one: more than one of its place is queued."""
-    queued = [row for row in rows if row.state == "queued"]
+    queued = [row for row in rows if isinstance(row, Inbound) and row.state == "queued"]
     if not queued:
         return []
     columns = (Inbound.namespace, Inbound.repo, Inbound.branch)
@@ -128,22 +159,17 @@ def lock(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_LEDGER_LOCK)))
 
 
-def _row_of(message: Received) -> Inbound:
-    return Inbound(
-        topic=_storable(message.topic.encode(errors="replace")),
-        message_id=_storable(message.message_id.encode(errors="replace")),
-        digest=sha256(message.raw).hexdigest(),
-        body=_storable(message.raw[:_MAX_BODY_KEPT]),
-        reason="",
-        agent="",
-    )
-
-
-def _read(row: Inbound, message: Received, settings: Settings) -> list[_Read]:
+def _read(message: Received, settings: Settings) -> list[tuple[Settled, Push | None]]:
     """Read a message; return its row, and those of further branches that build what was pushed.
 
     A row has its final state, unless its push is wanted.
     """
+    row = Settled(
+        topic=_storable(message.topic.encode(errors="replace")),
+        message_id=_storable(message.message_id.encode(errors="replace")),
+        digest=sha256(message.raw).hexdigest(),
+        body=_storable(message.raw[:_MAX_BODY_KEPT]),
+    )
     if message.ignore_reason:
         row.state, row.reason = "ignored", message.ignore_reason
         return [(row, None)]
@@ -153,7 +179,7 @@ def _read(row: Inbound, message: Received, settings: Settings) -> list[_Read]:
         row.state, row.reason = "dead", str(error)
         return [(row, None)]
     first, *others = _by_branch(push, settings)
-    return [_judge(row, first, settings), *(_judge(_like(row), other, settings) for other in others)]
+    return [_judge(row, first, settings), *(_judge(copy(row), other, settings) for other in others)]
 
 
 def _by_branch(push: Push, settings: Settings) -> list[Push]:
@@ -167,13 +193,7 @@ def _by_branch(push: Push, settings: Settings) -> list[Push]:
     return pushes if is_wanted else pushes[:1]
 
 
-def _like(row: Inbound) -> Inbound:
-    return Inbound(
-        topic=row.topic, message_id=row.message_id, digest=row.digest, body=row.body, reason="", agent=row.agent
-    )
-
-
-def _judge(row: Inbound, push: Push, settings: Settings) -> _Read:
+def _judge(row: Settled, push: Push, settings: Settings) -> tuple[Settled, Push | None]:
     """Write on a row what it is about; decide about it unless it is wanted."""
     change = push.change
     row.namespace, row.repo, row.rev, row.branch = change.namespace, change.repo, change.rev, change.branch
@@ -185,14 +205,29 @@ def _judge(row: Inbound, push: Push, settings: Settings) -> _Read:
     return row, None
 
 
-def _decide(session: Session, read: Sequence[_Read], settings: Settings) -> list[Inbound]:
+def _wanted(read: Settled, push: Push | None) -> _Read:
+    """Return a row of which it is not known yet what becomes of it."""
+    row = Inbound()
+    _copy(read, row)
+    return row, push
+
+
+def _copy(read: Settled, row: Inbound) -> None:
+    """Write on a row all that was read but its number, and its state only if that is the final one."""
+    for name in _READ:
+        setattr(row, name, getattr(read, name))
+    if read.state:
+        row.state = read.state
+
+
+def _decide(session: Session, read: Sequence[_Read], settings: Settings) -> list[Decided]:
     """Decide about what is wanted, and write all rows."""
-    wanted = [queueing.Wanted(row, push) for row, push in read if push]
+    wanted = [queueing.Wanted(row, push) for row, push in read if push and isinstance(row, Inbound)]
     if wanted:
         # Before the rows have their numbers: of two changes of a package the one with the higher number is newer.
         lock(session)
     rows = [row for row, _ in read]
-    new = [row for row in rows if row not in session]
+    new = [row for row in rows if isinstance(row, Settled) or row not in session]
     for row, number in zip(new, _numbers(session, len(new)), strict=True):
         row.id = number
     if wanted:
@@ -208,11 +243,11 @@ def _numbers(session: Session, count: int) -> list[int]:
     return sorted(session.scalars(drawn)) if count else []
 
 
-def _insert(session: Session, rows: Sequence[Inbound]) -> None:
+def _insert(session: Session, rows: Sequence[Decided]) -> None:
     """Write new rows. The session knows of them only what can change yet: that those of queued changes are there."""
-    bulk.insert_all(session, _TABLE, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
+    bulk.insert_all(session, _TABLE, _COLUMNS, list(map(_VALUES, rows)))
     for row in rows:
-        if row.state == "queued":
+        if isinstance(row, Inbound) and row.state == "queued":
             make_transient_to_detached(row)
             session.add(row)
 

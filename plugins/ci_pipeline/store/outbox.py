@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from ci_pipeline.errors import CiPipelineError, MessageError, MessageRejected
 from ci_pipeline.store import bulk, database
-from ci_pipeline.store.tables import Outbox
+from ci_pipeline.store.tables import Outbox, Unannounced
 
 # The contracts of messages: the original pipeline's first, then decisions and waivers.
 OURS: Final = "ci-pipeline"
@@ -20,6 +20,8 @@ GATING: Final = "gating"
 # What is to be published, and was not yet.
 IS_PENDING: Final = Outbox.published_at.is_(None) & Outbox.parked_at.is_(None) & not_(Outbox.withheld)
 _TABLE: Final = cast("Table", Outbox.__table__)
+# What is written of a row whose answer is known: all but what the database fills in.
+_ANSWERED: Final = tuple(column.name for column in _TABLE.columns if column.name != "sequence")
 # The namespace of our message ids; any fixed UUID would do.
 _NAMESPACE = uuid.UUID("6f1c1b0e-8b0a-5c3e-9f53-0d5b8d1f7a10")
 # The key of an advisory lock; any fixed number would do.
@@ -27,8 +29,10 @@ _PUBLISHER_LOCK = 0x6F757462
 # So many messages are read at a time; what is confirmed is marked in the same transaction.
 _BATCH: Final = 200
 _REFUSALS: Final = (MessageRejected, MessageError)
-# Hands messages to the bus; returns, in their order, None for what is confirmed, and else what kept it from the bus.
-Publish = Callable[[Sequence[Outbox]], Sequence[CiPipelineError | None]]
+# None for what the bus has confirmed, and else what kept it from the bus.
+Answer = CiPipelineError | None
+# Hands messages to the bus; returns its answers in their order.
+Publish = Callable[[Sequence[Outbox]], Sequence[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,21 +129,55 @@ def publish_pending(
             published += _mark(session, batch, answers)
         if not batch:
             return published
-        for answer in answers:
-            if answer and not isinstance(answer, _REFUSALS):
-                raise answer
+        raise_if_away(answers)
         if stop():
             return published
 
 
+def raise_if_away(answers: Iterable[Answer]) -> None:
+    """Raise what kept a message from the bus and may pass, if there is such an answer."""
+    for answer in answers:
+        if answer and not isinstance(answer, _REFUSALS):
+            raise answer
+
+
 def pending(session: Session) -> tuple[int, int]:
-    """Return how many messages wait to be published, and how many are parked."""
+    """Return how many messages wait to be published, those about ignored pushes among them, and how many are parked."""
     count = select(func.count()).select_from(Outbox)
     parked = count.where(Outbox.published_at.is_(None), Outbox.parked_at.is_not(None))
-    waiting, refused = session.execute(
-        select(count.where(IS_PENDING).scalar_subquery(), parked.scalar_subquery())
-    ).one()
-    return waiting, refused
+    ignored = select(func.coalesce(func.sum(func.cardinality(Unannounced.messages)), 0))
+    counts = (count.where(IS_PENDING), ignored, parked)
+    waiting, unannounced, refused = session.execute(select(*(one.scalar_subquery() for one in counts))).one()
+    return waiting + int(unannounced), refused
+
+
+def made(saying: Saying, *, created_at: datetime) -> Outbox:
+    """Return a message as a row that is not in the database."""
+    return Outbox(**_columns(saying), created_at=created_at, error="")
+
+
+def store_answered(session: Session, rows: Sequence[Outbox], answers: Sequence[Answer]) -> set[int]:
+    """Store messages that were handed to the bus before they were stored: as published, or as parked.
+
+    Returns:
+        The ledger's numbers of those that are neither: they are not stored.
+    """
+    now = datetime.now(UTC)
+    left: set[int] = set()
+    kept: list[dict[str, Any]] = []
+    for row, answer in zip(rows, answers, strict=True):
+        if answer is not None and not isinstance(answer, _REFUSALS):
+            left.add(row.inbound_id or 0)
+            continue
+        row.published_at, row.parked_at, row.error = (None, now, str(answer)) if answer else (now, None, "")
+        kept.append({name: getattr(row, name) for name in _ANSWERED})
+    bulk.insert_new(session, _TABLE, kept)
+    return left
+
+
+def lock(session: Session) -> None:
+    """Let one publisher at a time be at work, until the transaction ends: two at once could break a run's order."""
+    session.execute(select(func.pg_advisory_xact_lock(_PUBLISHER_LOCK)))
 
 
 def _columns(saying: Saying) -> dict[str, Any]:
@@ -156,11 +194,8 @@ def _columns(saying: Saying) -> dict[str, Any]:
 
 
 def _next_batch(session: Session, runs: list[int] | None) -> list[Outbox]:
-    """Return the oldest pending messages, of each run the first, once no other publisher is at work.
-
-    Two at once could break a run's order.
-    """
-    session.execute(select(func.pg_advisory_xact_lock(_PUBLISHER_LOCK)))
+    """Return the oldest pending messages, of each run the first, once no other publisher is at work."""
+    lock(session)
     unsent = select(Outbox).where(IS_PENDING).order_by(Outbox.sequence).limit(_BATCH).options(joinedload(Outbox.run))
     oldest = session.scalars(unsent if runs is None else unsent.where(Outbox.run_id.in_(runs)))
     first: dict[int | uuid.UUID, Outbox] = {}
@@ -169,7 +204,7 @@ def _next_batch(session: Session, runs: list[int] | None) -> list[Outbox]:
     return list(first.values())
 
 
-def _mark(session: Session, batch: Sequence[Outbox], answers: Sequence[CiPipelineError | None]) -> int:
+def _mark(session: Session, batch: Sequence[Outbox], answers: Sequence[Answer]) -> int:
     """Write down what became of messages; return how many are published."""
     answered = list(zip(batch, answers, strict=True))
     confirmed = [row.id for row, answer in answered if answer is None]

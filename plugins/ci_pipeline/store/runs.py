@@ -178,9 +178,10 @@ def going_on(session: Session, *, older_than: timedelta = timedelta(0)) -> list[
     return list(session.scalars(query.order_by(Run.id)))
 
 
-def mark_fired(session: Session, run: int) -> None:
-    """Record that Airflow has the run."""
-    session.execute(update(Run).where(Run.id == run, Run.fired_at.is_(None)).values(fired_at=func.now()))
+def mark_fired(session: Session, *fired: int) -> None:
+    """Record that Airflow has runs."""
+    if fired:
+        session.execute(update(Run).where(Run.id.in_(fired), Run.fired_at.is_(None)).values(fired_at=func.now()))
 
 
 def overtaken_by(session: Session, run: Run) -> Run | None:

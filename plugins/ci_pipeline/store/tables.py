@@ -17,7 +17,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 STALE: Final = "stale"
@@ -96,7 +96,6 @@ class Inbound(Base):
     __tablename__ = "inbound"
     __table_args__ = (
         CheckConstraint("state IN ('received', 'ignored', 'queued', 'duplicate', 'superseded', 'dead')"),
-        Index("inbound_by_change", "namespace", "repo", "rev", "branch"),
         Index(
             "inbound_one_queued",
             "namespace",
@@ -108,7 +107,7 @@ class Inbound(Base):
         ),
         Index("inbound_by_state", "state", "id"),
         Index("inbound_by_repo", "repo", "id"),
-        Index("inbound_by_run", "run"),
+        Index("inbound_by_run", "run", postgresql_where=text("run IS NOT NULL")),
         Index("inbound_by_message", "message_id"),
         Index("inbound_by_rev", "rev", postgresql_ops={"rev": "text_pattern_ops"}),
         Index(
@@ -274,7 +273,7 @@ class Outbox(Base):
 
     __tablename__ = "outbox"
     __table_args__ = (
-        Index("outbox_by_run", "run_id", "sequence"),
+        Index("outbox_by_run", "run_id", "sequence", postgresql_where=text("run_id IS NOT NULL")),
         Index(
             "outbox_pending",
             "sequence",
@@ -303,6 +302,17 @@ class Outbox(Base):
     error: Mapped[str] = mapped_column(server_default="")
 
     run: Mapped[Run | None] = relationship(viewonly=True)
+
+
+class Unannounced(Base):
+    """Ignored pushes that are still to be announced. `messages` are their numbers in the ledger."""
+
+    __tablename__ = "unannounced"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    messages: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    trigger_run_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Lease(Base):

@@ -33,7 +33,7 @@ def bus(
     with store.session() as session:
         letters = dead_letters.listed(session, limit=_MOST_LETTERS)
         ledger = bus_state.ledger(session, wanted)
-        waiting, count = bus_state.waiting(session)
+        waiting, count = bus_state.waiting(session, settings.current())
         storm = storm_state.read(session)
         sinks = deliveries.states(session, [sink.name for sink in settings.current().sinks])
     return answer(
