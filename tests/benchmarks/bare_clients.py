@@ -9,8 +9,8 @@ import aio_pika
 import pika
 
 # As the pipeline's are, which takes half of what it may hold at a time.
-_PREFETCH: Final = 500
-_BATCH: Final = 250
+_PREFETCH: Final = 1000
+_BATCH: Final = 500
 
 
 def consume(url: str, queue: str, messages: int) -> float:
