@@ -12,7 +12,7 @@ from fastapi import HTTPException, status
 from starlette.concurrency import run_in_threadpool
 
 from ci_pipeline import settings
-from ci_pipeline.journal import TRIGGER_NAME
+from ci_pipeline.decisions import TRIGGER_NAME
 from ci_pipeline.store.runs import dag_id_of
 from ci_pipeline.ui.access import Viewer
 

@@ -17,7 +17,7 @@ from ci_pipeline.intake import Intake
 from ci_pipeline.kind import Kind
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import ledger
-from ci_pipeline.store.ledger import Decided, Received
+from ci_pipeline.store.ledger import Received
 from ci_pipeline.store.tables import Inbound, Run
 
 TOPIC: Final = "ci-pipeline.catch-up"
@@ -85,7 +85,7 @@ def catch_up(settings: Settings, *, everything: bool = False, trigger_run_id: st
         missed = [head for head in unknown if _place(head) not in pushed]
         wanted = _once(missed if everything else _of_places_run_before(session, missed), settings)
         rows = Intake(settings, trigger_run_id=trigger_run_id).take_up(session, map(_message, wanted))
-        queued = [_change_of(row) for row in rows if row.state == "queued"]
+        queued = [ledger.change_of(row) for row in rows if row.state == "queued"]
     return CaughtUp(
         queued=tuple(queued),
         new=tuple(head for head in missed if head not in {*wanted, *queued}),
@@ -137,10 +137,6 @@ def _once(heads: Sequence[Change], settings: Settings) -> list[Change]:
         if name != head.branch
     }
     return [head for head in heads if head not in brought]
-
-
-def _change_of(row: Decided) -> Change:
-    return Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
 
 
 def _place(head: Change) -> _Place:

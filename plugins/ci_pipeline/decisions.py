@@ -6,11 +6,10 @@ from typing import Final
 from ci_pipeline import addresses
 from ci_pipeline.bus import events
 from ci_pipeline.bus.events import RunFacts
-from ci_pipeline.change import Change
 from ci_pipeline.outcome import Status
 from ci_pipeline.settings import Settings
 from ci_pipeline.stages import IGNORE, QUEUED
-from ci_pipeline.store import outbox
+from ci_pipeline.store import ledger, outbox
 from ci_pipeline.store.ledger import Decided
 from ci_pipeline.store.outbox import Saying
 from ci_pipeline.store.tables import Outbox
@@ -59,7 +58,7 @@ def ignored(settings: Settings, pushes: Sequence[Ignored]) -> list[Outbox]:
 
 
 def _facts(settings: Settings, row: Decided, build_url: str) -> RunFacts:
-    change = Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
+    change = ledger.change_of(row)
     return RunFacts(
         ci_name=TRIGGER_NAME,
         change=change,

@@ -132,10 +132,7 @@ class Intake:
             if not lanes.lock(session):
                 return
             while run := lanes.next_to_go(session, self._settings.storm, but=refused):
-                if _told(airflow, run):
-                    with store.session() as marking:
-                        runs.mark_fired(marking, run.id)
-                else:
+                if not self._fire_all(airflow, [run]):
                     refused.add(run.branch)
 
 

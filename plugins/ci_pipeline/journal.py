@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from ci_pipeline import conformance, decisions, promotion, rules
+from ci_pipeline import conformance, promotion, rules
 from ci_pipeline.announcer import Announcer
+from ci_pipeline.decisions import TRIGGER_NAME
 from ci_pipeline.executors.report import Report, aborted
 from ci_pipeline.kind import Kind
 from ci_pipeline.outcome import Status, worst
@@ -31,7 +32,6 @@ from ci_pipeline.store import images, leases, runs, tries
 from ci_pipeline.store.ledger import Decided
 from ci_pipeline.store.tables import Run, StageResult
 
-TRIGGER_NAME = decisions.TRIGGER_NAME
 RECONCILER_NAME = "ci-pipeline-reconciler"
 RETENTION_NAME = "ci-pipeline-retention"
 DATAHUB_NAME = "ci-pipeline-datahub"

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, make_transient_to_detached
 from ci_pipeline import rules
 from ci_pipeline.bus import inbound
 from ci_pipeline.bus.inbound import Push
+from ci_pipeline.change import Change
 from ci_pipeline.errors import ChangeError, StoreError
 from ci_pipeline.settings import Settings
 from ci_pipeline.store import bulk, queueing
@@ -144,6 +145,11 @@ def with_rivals(session: Session, rows: Iterable[Decided]) -> list[Inbound]:
     several = waiting.where(tuple_(*columns).in_([_place(row) for row in queued])).group_by(*columns)
     places = {tuple(place) for place in session.execute(several.having(func.count() > 1))}
     return [row for row in queued if _place(row) in places]
+
+
+def change_of(row: Decided) -> Change:
+    """Return the change a row is about; it has to be about one."""
+    return Change.parse(namespace=row.namespace, repo=row.repo, rev=row.rev, branch=row.branch)
 
 
 def why_superseded(row: Inbound) -> str:
