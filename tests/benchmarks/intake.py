@@ -34,7 +34,7 @@ _LONGEST_SECONDS: Final = 3600.0
 
 
 def measure(book: Book, state: Path, *, messages: int, rounds: int) -> None:
-    """Let so many messages be taken up, by the pipeline and by both bare clients, alternately.
+    """Let so many messages be taken up, by the pipeline and by the bare clients, alternately.
 
     And let a push that matters come in the middle of so many others.
     """
@@ -43,15 +43,17 @@ def measure(book: Book, state: Path, *, messages: int, rounds: int) -> None:
         bus = settings.current().bus
         url, queue = bus.url.get_secret_value(), bus.queue
         topology.declare(url, bus.exchange, queue, bus.bindings)
-        of_clients = [partial(client, url, queue, messages) for client in (bare_clients.consume, bare_clients.answer)]
+        clients = (bare_clients.consume, bare_clients.consume_fast, bare_clients.answer)
+        of_clients = [partial(client, url, queue, messages) for client in clients]
         _with_storm(url, _FIRST, "warm-up", lambda: asyncio.run(_take_up(_FIRST, [])))
         takers = [lambda: asyncio.run(_take_up(messages, recorded)), *of_clients]
         measures = [partial(_with_storm, url, messages, f"storm {number}", one) for number, one in enumerate(takers)]
-        ours, consuming, answering = alternately(rounds, *measures)
+        ours, consuming, fast, answering = alternately(rounds, *measures)
         reactions = [asyncio.run(_react(url, messages, f"mid-storm {number}")) for number in range(rounds)]
     name = f"intake of {messages:,} pushes, 2 % of them of a watched package"
     consumed, answered = "a bare client consumes and acknowledges them", "a bare client answers each, confirmed"
     book.rows.append(Row(f"{name}: all in the ledger and acknowledged", consumed, "s", recorded, consuming))
+    book.rows.append(Row(f"{name}: all in the ledger and acknowledged", f"{consumed}, by pika", "s", recorded, fast))
     book.rows.append(Row(f"{name}: all announced and fired, too", consumed, "s", ours, consuming))
     book.rows.append(Row(f"{name}: all announced and fired, too", answered, "s", ours, answering))
     book.figures.append(Figure("intake, all in the ledger", messages * rounds / sum(recorded), "messages/s"))

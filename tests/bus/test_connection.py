@@ -3,13 +3,12 @@
 import inspect
 from types import ModuleType
 
-import aio_pika.exceptions
-import aiormq.exceptions
+import pika.exceptions
 import pytest
 from fedora_messaging import exceptions as fedora
-from pamqp.commands import Basic
+from pika.adapters.utils import connection_workflow
 
-from ci_pipeline.bus import connection
+from ci_pipeline.bus import connection, link
 from ci_pipeline.errors import BusUnreachable, CiPipelineError, MessageRejected, SettingsError
 
 URL = "amqp://user:secret@broker.example:5671/vhost"
@@ -19,18 +18,17 @@ REJECTED = {
     "PublishForbidden",
     "PublishReturned",
     "ValidationError",
-    "ChannelAccessRefused",
-    "PublishError",
+    "NoQueueError",
 }
 
 
 def _errors_of(*modules: ModuleType) -> list[type[Exception]]:
     classes = {value for module in modules for value in vars(module).values() if inspect.isclass(value)}
-    own = {value for value in classes if value.__module__.split(".")[0] in {"aio_pika", "aiormq", "fedora_messaging"}}
+    own = {value for value in classes if value.__module__.split(".")[0] in {"pika", "ci_pipeline", "fedora_messaging"}}
     return sorted((value for value in own if issubclass(value, Exception)), key=str)
 
 
-ERRORS = _errors_of(fedora, aio_pika.exceptions, aiormq.exceptions)
+ERRORS = _errors_of(fedora, pika.exceptions, connection_workflow, link)
 
 
 def _instance(error: type[Exception]) -> Exception:
@@ -40,8 +38,8 @@ def _instance(error: type[Exception]) -> Exception:
     for name in ("reason", "obj_type", "description", "message"):
         if isinstance(made, fedora.BaseException):
             setattr(made, name, "the library's words")
-    if isinstance(made, aiormq.exceptions.DeliveryError):
-        made.frame = Basic.Nack(1)
+    if issubclass(error, pika.exceptions.ChannelClosed | pika.exceptions.ConnectionClosed):
+        return error(312, "the library's words")
     return made
 
 

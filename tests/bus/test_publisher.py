@@ -41,7 +41,7 @@ def test_a_broker_that_is_away_is_said_at_once() -> None:
     started = time.monotonic()
 
     with pytest.raises(
-        BusUnreachable, match=rf"the broker at 127\.0\.0\.1:{port} is not reachable: .*Connect call failed"
+        BusUnreachable, match=rf"the broker at 127\.0\.0\.1:{port} is not reachable: .*Connection refused"
     ):
         _publish(f"amqp://user:secret@127.0.0.1:{port}/")
     assert time.monotonic() - started < 2
@@ -117,6 +117,21 @@ def test_a_mandatory_message_nobody_takes_is_rejected(broker: Broker) -> None:
         publisher.publish(lost)
         with pytest.raises(MessageRejected, match="NO_ROUTE"):
             publisher.publish(lost, mandatory=True)
+
+
+def test_a_message_a_full_queue_does_not_take_is_tried_again_later(broker: Broker, queue_name: str) -> None:
+    """Whoever has filled it may empty it: until then the message is kept."""
+    bounds = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    with contextlib.closing(broker.connect()) as connection:
+        channel = connection.channel()
+        channel.queue_declare(queue_name, arguments=bounds)
+        channel.queue_bind(queue_name, EXCHANGE, RECORDED["complete"]["topic"])
+        with Publisher(broker.url, EXCHANGE) as publisher:
+            publisher.publish(_complete())
+            with pytest.raises(BusUnreachable, match="it has no room for the message"):
+                publisher.publish(_complete())
+            channel.queue_purge(queue_name)
+            publisher.publish(_complete())
 
 
 @pytest.mark.parametrize("event", sorted(RECORDED))

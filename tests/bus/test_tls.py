@@ -299,7 +299,7 @@ def test_tls_is_1_2_or_newer_and_always_verified() -> None:
 
 
 def test_causes_that_go_round_in_a_circle_end() -> None:
-    """One error of aiormq is raised in several tasks."""
+    """One error may be raised for everyone who waits."""
     first, second = ConnectionResetError("first"), ConnectionResetError("second")
     first.__context__, second.__context__ = second, first
 

@@ -3,39 +3,33 @@
 Messages are acknowledged by whoever has made them durable, a batch at a time. Whatever is lost on the way there (the
 connection, the broker, this process) is delivered again: at least once, never not at all.
 
-aio-pika's own robust connection is not used: it restores the channel under a batch that is being processed. Here a
-batch belongs to the connection it came on, and acknowledging it on a later one does nothing, so that it cannot
+A batch belongs to the connection it came on, and acknowledging it on a later one does nothing, so that it cannot
 acknowledge a message of the new connection that happens to have the same delivery tag.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
-from aiormq.abc import DeliveredMessage
+from pika.spec import Basic, BasicProperties
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from ci_pipeline.bus.connection import FAILURES, connect, place, unreachable
+from ci_pipeline.bus.connection import FAILURES, parameters, place, unreachable
+from ci_pipeline.bus.link import Link
+from ci_pipeline.bus.properties import text
 from ci_pipeline.bus.tls import TlsFiles
 from ci_pipeline.bus.topology import declare_on
 from ci_pipeline.errors import BusUnreachable
 from ci_pipeline.patience import say_why
 
-if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
-
 CONNECT_SECONDS: Final = 15.0
-CLOSE_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 10.0
 _NO_FILES: Final = TlsFiles()
 
 _log = logging.getLogger(__name__)
-# What the inbox holds: messages, and None once the connection is gone.
-_Inbox = asyncio.Queue[DeliveredMessage | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +47,10 @@ class Delivery:
     user_id: str = ""
 
 
+# What the inbox holds: messages, and None once the connection is gone.
+_Inbox = asyncio.Queue[Delivery | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Messages in the order they came; empty when none came in time, or the connection was lost.
@@ -62,7 +60,7 @@ class Batch:
 
     deliveries: Sequence[Delivery] = ()
     reconnected: bool = False
-    _last: DeliveredMessage | None = field(default=None, repr=False, compare=False)
+    _link: Link | None = field(default=None, repr=False, compare=False)
 
 
 class Consumer:
@@ -90,7 +88,7 @@ class Consumer:
         self._bindings = tuple(bindings)
         self._prefetch = prefetch
         self.backlog = 0
-        self._connection: AbstractConnection | None = None
+        self._link: Link | None = None
         self._inbox: _Inbox = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
@@ -127,20 +125,21 @@ class Consumer:
                 await self._reopen()
                 yield Batch(reconnected=True)
             else:
-                yield _batch([first, *self._waiting(max_size - 1)])
+                yield Batch((first, *self._waiting(max_size - 1)), _link=self._link)
 
     async def ack(self, batch: Batch) -> None:
         """Acknowledge a batch and all before it. If its connection is lost nothing happens: the batch comes again."""
-        if batch._last is None:  # noqa: SLF001 - a batch is ours; its last message is nobody else's business
+        link = batch._link  # noqa: SLF001 - a batch is ours; on which connection it came is nobody else's business
+        if link is None:
             return
         try:
-            await batch._last.channel.basic_ack(_tag(batch._last), multiple=True)  # noqa: SLF001 - see above
+            link.channel.basic_ack(batch.deliveries[-1].delivery_tag, multiple=True)
         except FAILURES as error:
             _log.info("%d messages could not be acknowledged and come again: %s", len(batch.deliveries), error)
 
-    def _waiting(self, at_most: int) -> list[DeliveredMessage]:
+    def _waiting(self, at_most: int) -> list[Delivery]:
         """Take what has arrived already, up to the end of the connection."""
-        messages: list[DeliveredMessage] = []
+        messages: list[Delivery] = []
         while len(messages) < at_most and not self._inbox.empty():
             message = self._inbox.get_nowait()
             if message is None:
@@ -163,50 +162,40 @@ class Consumer:
         _log.info("Connected to the broker at %s again", place(self._url))
 
     async def _open(self) -> None:
+        inbox: _Inbox = asyncio.Queue()  # a new one per connection: what waits in the old one comes again
         try:
+            where = parameters(self._url, self._files)
+            self._link = await Link.open(where, CONNECT_SECONDS, at_end=lambda: inbox.put_nowait(None))
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self._consume()
+                await self._consume(self._link, inbox)
         except FAILURES as error:
             await self._close()
             raise unreachable(error, self._url) from error
-
-    async def _consume(self) -> None:
-        inbox: _Inbox = asyncio.Queue()  # a new one per connection: what waits in the old one comes again
-        self._connection = await connect(self._url, CONNECT_SECONDS, self._files)
-        channel = await self._connection.channel(publisher_confirms=False)
-        channel.close_callbacks.add(lambda *_: inbox.put_nowait(None))
-        underlay = await channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(lambda _: inbox.put_nowait(None))
-        await channel.set_qos(prefetch_count=self._prefetch)
-        queue = await declare_on(channel, self._exchange, self._queue, self._bindings)
-        self.backlog = queue.declaration_result.message_count or 0
-        # Not by aio-pika's queue: that makes another object and another task of each message.
-        await underlay.basic_consume(queue.name, inbox.put)
         self._inbox = inbox
 
+    async def _consume(self, link: Link, inbox: _Inbox) -> None:
+        channel = link.channel
+        channel.add_on_cancel_callback(lambda _: inbox.put_nowait(None))
+        await link.ask(channel.basic_qos, prefetch_count=self._prefetch)
+        self.backlog = await declare_on(link, self._exchange, self._queue, self._bindings)
+
+        def arrived(_channel: object, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
+            inbox.put_nowait(_delivery(method, properties, body))
+
+        await link.ask(channel.basic_consume, self._queue, arrived)
+
     async def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(*FAILURES):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await connection.close()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
 
-def _batch(messages: Sequence[DeliveredMessage]) -> Batch:
-    return Batch(tuple(_delivery(message) for message in messages), _last=messages[-1])
-
-
-def _delivery(message: DeliveredMessage) -> Delivery:
-    properties = message.header.properties
+def _delivery(method: Basic.Deliver, properties: BasicProperties, body: bytes) -> Delivery:
     return Delivery(
-        topic=message.routing_key or "",
-        message_id=properties.message_id or "",
+        topic=text(method.routing_key),
+        message_id=text(properties.message_id),
         headers=properties.headers or {},
-        raw=message.body,
-        delivery_tag=_tag(message),
-        user_id=properties.user_id or "",
+        raw=body,
+        delivery_tag=method.delivery_tag or 0,
+        user_id=text(properties.user_id),
     )
-
-
-def _tag(message: DeliveredMessage) -> int:
-    return message.delivery_tag or 0

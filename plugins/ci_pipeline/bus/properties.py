@@ -1,63 +1,36 @@
 """Reading a message's AMQP properties, whatever a publisher has put there.
 
-The broker passes properties on as they came. pamqp, which reads them for aio-pika, gives up the connection over one it
-cannot read: a time in the year 292 billion, a name that is not UTF-8, tables in tables. The message then comes again on
-the next connection, and for ever: one publisher's slip would end all listening. Nothing in the properties decides
-what a push is, so the message is read without those that cannot be.
+The broker passes properties on as they came. pika gives up the connection over those it cannot read: a time in the year
+292 billion among the headers, tables in tables. The message then comes again on the next connection, and for ever: one
+publisher's slip would end all listening. Nothing in the properties decides what a push is, so the message is read
+without those that cannot be.
 """
 
 import logging
-from typing import Final
+from typing import Any, Final
 
-from pamqp import decode
-from pamqp.commands import Basic
-from pamqp.header import ContentHeader
+from pika.spec import BasicProperties
 
 log = logging.getLogger(__name__)
 
-_DELIVERY_MODES: Final = frozenset({None, 1, 2})
-_as_pamqp_does: Final = ContentHeader.unmarshal
+_as_pika_does: Final[Any] = BasicProperties.decode
 
 
 def read_leniently() -> None:
     """Let every connection of this process survive what it is sent. Doing it twice is doing it once."""
-    ContentHeader.unmarshal = _unmarshal  # type: ignore[assignment,method-assign]
-    decode.METHODS["shortstr"] = _short_text
+    BasicProperties.decode = _decode
 
 
-def _unmarshal(header: ContentHeader, data: bytes) -> None:
-    """Read a content header; without its properties where they cannot be read."""
+def text(value: str | bytes | None) -> str:
+    """Return a short string, a topic or a name, as text: pika leaves it as bytes where it is not UTF-8."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+
+
+def _decode(properties: BasicProperties, encoded: bytes, offset: int = 0) -> BasicProperties:
+    """Read properties; leave all of them out where one cannot be read."""
     try:
-        _as_pamqp_does(header, data)
+        return _as_pika_does(properties, encoded, offset)
     except Exception as error:  # noqa: BLE001 - whatever it stumbles over, the message must not come again for ever
         log.warning("a message's properties cannot be read and are passed over: %s", type(error).__name__)
-        header.properties = Basic.Properties()
-    _drop_unusable(header.properties)
-
-
-def _drop_unusable(properties: Basic.Properties) -> None:
-    """Drop what aio-pika would refuse a message for, and we have no use for."""
-    if properties.delivery_mode not in _DELIVERY_MODES:
-        properties.delivery_mode = None
-    if properties.expiration is not None and not _is_number(properties.expiration):
-        properties.expiration = None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _short_text(value: bytes) -> tuple[int, str]:
-    """Read a short string: a topic, the name of a queue. What is not UTF-8 in it shows as replaced.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if not value:
-        raise ValueError("no short string is left to be read")
-    end = value[0] + 1
-    return end, value[1:end].decode("utf-8", errors="replace")
+        vars(properties).update(vars(BasicProperties()))
+        return properties

@@ -3,37 +3,37 @@
 Why not `fedora_messaging.api.publish`: it runs a Twisted reactor in a thread, which does not survive the fork an
 Airflow task starts with; its configuration is one global of the process; and it waits for a broker that is away until a
 timeout, where we want to know at once (the outbox keeps the message). So the messages are fedora-messaging's, class,
-headers and encoding, and only the transport is aio-pika, whose every step has a deadline. No thread, no global state.
+headers and encoding, and only the transport is ours (`link.py`), whose every step has a deadline. No thread, no global
+state.
 """
 
 import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
-from typing import Final, NamedTuple, Self, cast
+from typing import Final, NamedTuple, Self
 
 import jsonschema
-from aio_pika import DeliveryMode
-from aio_pika import Message as AmqpMessage
-from aio_pika.abc import AbstractConnection, AbstractExchange
-from aiormq import Channel
 from fedora_messaging.exceptions import ValidationError
 from fedora_messaging.message import Message
+from pika import BasicProperties, DeliveryMode
 
-from ci_pipeline.bus.connection import FAILURES, REFUSALS, connect, not_published
+from ci_pipeline.bus.connection import FAILURES, is_refusal, not_published, parameters
+from ci_pipeline.bus.link import Link
 from ci_pipeline.bus.tls import TlsFiles
 from ci_pipeline.errors import CiPipelineError, MessageRejected
 
-CLOSE_SECONDS: Final = 1.0
 _NO_FILES: Final = TlsFiles()
 
 
-class _Open(NamedTuple):
-    """What is there to publish on; the channel is the one below the exchange."""
+class _Encoded(NamedTuple):
+    """A message as it goes over the wire."""
 
-    exchange: AbstractExchange
-    channel: Channel
+    topic: str
+    body: bytes
+    properties: BasicProperties
 
 
 class Publisher:
@@ -52,8 +52,7 @@ class Publisher:
         self._exchange_name = exchange
         self._timeout = timeout
         self._runner = asyncio.Runner()
-        self._connection: AbstractConnection | None = None
-        self._open: _Open | None = None
+        self._link: Link | None = None
 
     def __enter__(self) -> Self:
         """Return itself; nothing is connected yet."""
@@ -67,7 +66,7 @@ class Publisher:
 
     def close(self) -> None:
         """Close the connection. Never fails: what was published is confirmed already."""
-        if self._connection is not None:
+        if self._link is not None:
             self._runner.run(self._disconnect())
         self._runner.close()
 
@@ -118,69 +117,70 @@ class Publisher:
     async def _send(self, messages: Sequence[Message]) -> set[int]:
         """Send messages at once; return which of them, by position, were confirmed."""
         confirmed: set[int] = set()
-
-        async def send(position: int, channel: Channel) -> None:
-            message, topic = _encoded(messages[position])
-            # Not by aio-pika's exchange: that lets each message wait until the one before it has left.
-            await channel.basic_publish(
-                message.body,
-                exchange=self._exchange_name,
-                routing_key=topic,
-                properties=message.properties,
-                wait=False,
-            )
-            confirmed.add(position)
-
         # Whatever fails here is found out, and said, when the message is published by itself.
         with contextlib.suppress(*FAILURES, CiPipelineError):
             async with asyncio.timeout(self._timeout):
-                channel = (self._open or await self._connect()).channel
-                sent = [send(position, channel) for position in range(len(messages))]
+                link = self._link or await self._connect()
+                sent = self._sent(link, messages, confirmed)
                 await asyncio.gather(*sent, return_exceptions=True)
         if len(confirmed) < len(messages):
             await self._disconnect()
         return confirmed
 
-    async def _publish(self, message: Message, *, mandatory: bool) -> None:
-        amqp_message, topic = _encoded(message)
-        async with asyncio.timeout(self._timeout):
-            if not await self._publish_on_kept(amqp_message, topic, mandatory=mandatory):
-                exchange = (await self._connect()).exchange
-                await exchange.publish(amqp_message, topic, mandatory=mandatory)
+    def _sent(self, link: Link, messages: Sequence[Message], confirmed: set[int]) -> list[asyncio.Future[None]]:
+        """Send messages; return what ends with the broker's word on each. Positions of those it has are added."""
+        sent = []
+        for position, message in enumerate(messages):
+            with contextlib.suppress(*FAILURES):
+                future = self._put(link, _encoded(message))
+                future.add_done_callback(partial(_note, confirmed, position))
+                sent.append(future)
+        return sent
 
-    async def _publish_on_kept(self, amqp_message: AmqpMessage, topic: str, *, mandatory: bool) -> bool:
+    async def _publish(self, message: Message, *, mandatory: bool) -> None:
+        encoded = _encoded(message)
+        async with asyncio.timeout(self._timeout):
+            if not await self._publish_on_kept(encoded, mandatory=mandatory):
+                await self._put(await self._connect(), encoded, mandatory=mandatory)
+
+    async def _publish_on_kept(self, encoded: _Encoded, *, mandatory: bool) -> bool:
         """Publish on the connection of an earlier message.
 
         It may be dead without our knowing: nobody answers heartbeats between two calls. Then return False.
         """
-        if self._open is None:
+        if self._link is None:
             return False
         try:
-            await self._open.exchange.publish(amqp_message, topic, mandatory=mandatory)
-        except REFUSALS:
-            raise
-        except FAILURES:
+            await self._put(self._link, encoded, mandatory=mandatory)
+        except FAILURES as error:
+            if is_refusal(error):
+                raise
             await self._disconnect()
             return False
         return True
 
-    async def _connect(self) -> "_Open":
-        self._connection = await connect(self._url, self._timeout, self._files)
-        channel = await self._connection.channel(on_return_raises=True)
-        exchange = await channel.get_exchange(self._exchange_name, ensure=False)
-        self._open = _Open(exchange, cast("Channel", await channel.get_underlay_channel()))
-        return self._open
+    def _put(self, link: Link, encoded: _Encoded, *, mandatory: bool = False) -> asyncio.Future[None]:
+        topic, body, properties = encoded
+        return link.publish(self._exchange_name, topic, body, properties, mandatory=mandatory)
+
+    async def _connect(self) -> Link:
+        self._link = await Link.open(parameters(self._url, self._files), self._timeout)
+        await self._link.confirm()
+        return self._link
 
     async def _disconnect(self) -> None:
-        connection, self._connection, self._open = self._connection, None, None
-        if connection is not None:
-            with contextlib.suppress(*FAILURES):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await connection.close()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
 
-def _encoded(message: Message) -> tuple[AmqpMessage, str]:
-    """Return a message as fedora-messaging puts it on the wire, and its topic.
+def _note(confirmed: set[int], position: int, future: asyncio.Future[None]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        confirmed.add(position)
+
+
+def _encoded(message: Message) -> _Encoded:
+    """Return a message as fedora-messaging puts it on the wire.
 
     Raises:
         fedora_messaging.exceptions.ValidationError: it breaks its schema.
@@ -189,13 +189,12 @@ def _encoded(message: Message) -> tuple[AmqpMessage, str]:
         message.validate()
     except (jsonschema.ValidationError, AttributeError) as error:
         raise ValidationError(error) from error
-    amqp_message = AmqpMessage(
-        body=json.dumps(message.body, sort_keys=True).encode(),
+    properties = BasicProperties(
         headers=dict(message._headers),  # noqa: SLF001 - as the library's own publishing reads them
         message_id=message.id,
         priority=message.priority,
         content_type="application/json",
         content_encoding="utf-8",
-        delivery_mode=DeliveryMode.PERSISTENT,
+        delivery_mode=DeliveryMode.Persistent.value,
     )
-    return amqp_message, message.topic
+    return _Encoded(message.topic, json.dumps(message.body, sort_keys=True).encode(), properties)

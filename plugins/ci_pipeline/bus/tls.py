@@ -1,5 +1,6 @@
 """TLS with the broker: the files it takes, and what its failures mean to us."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _ADVICE: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
 )
 _SERVER: Final = "has a certificate that does not hold; check bus.ca, and the host name in bus.url"
 _OTHER: Final = "breaks the TLS connection off; its log says why"
+# Of what ends a connection behind the handshake pika leaves only the text.
+_QUOTED: Final = re.compile(r"SSLError\(.*?\[SSL: (\w+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +69,17 @@ def context(files: TlsFiles, *, encrypted: bool) -> ssl.SSLContext | None:
 def failure(error: BaseException) -> tuple[str, str] | None:
     """Return advice and OpenSSL's words for an error that a failure of TLS has caused; None for any other."""
     cause = next((one for one in causes(error) if isinstance(one, ssl.SSLError)), None)
-    if cause is None:
-        return None
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _SERVER, cause.verify_message.rstrip(".")
-    reason = cause.reason or str(cause)
+    quoted = _QUOTED.search(str(error))
+    if cause is None and quoted is None:
+        return None
+    reason = (cause.reason or str(cause)) if cause else quoted[1] if quoted else ""
     return next((text for ends, text in _ADVICE if reason.endswith(ends)), _OTHER), reason
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what caused it. aiormq raises one error in several places: the chain may have a circle."""
+    """Yield an error and what caused it. One error may be raised in several places: the chain may have a circle."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
