@@ -1,10 +1,9 @@
 """Many rows at once."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from io import StringIO
-from typing import Any
+from typing import Any, Final
 
 import psycopg2
 from sqlalchemy import Table, bindparam, func, select
@@ -12,24 +11,26 @@ from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+# What the text format of COPY has no other way to write, in the order in which it is to be replaced.
+_ESCAPED: Final = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
+_NULL: Final = "\\N"
+
 
 def insert_all(session: Session, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows, in their order, by COPY: neither side has to write or read a statement that is as long as they are.
 
     Args:
         session: an open transaction.
-        table: where to. It has columns of texts and numbers; in one that may be NULL `""` is NULL.
+        table: where to. It has columns of texts and numbers.
         names: of the columns that are given.
-        rows: their values, in the order of the names.
+        rows: their values, in the order of the names; None is NULL.
 
     Raises:
         sqlalchemy.exc.DBAPIError: as for any statement.
     """
     if not rows:
         return
-    lines = StringIO()
-    csv.writer(lines, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(rows)
-    lines.seek(0)
+    lines = StringIO("".join(map(_line, rows)))
     statement = _copying(table, names)
     try:
         with closing(_cursor(session)) as cursor:
@@ -46,9 +47,20 @@ def _cursor(session: Session) -> Any:
 
 def _copying(table: Table, names: Sequence[str]) -> str:
     columns = ", ".join(f'"{name}"' for name in names)
-    # Every text is quoted, and so is None.
-    nullable = ", ".join(f'"{name}"' for name in names if table.c[name].nullable)
-    return f'COPY "{table.name}" ({columns}) FROM STDIN (FORMAT csv, FORCE_NULL ({nullable}))'
+    return f'COPY "{table.name}" ({columns}) FROM STDIN'
+
+
+def _line(row: Sequence[Any]) -> str:
+    return "\t".join(map(_field, row)) + "\n"
+
+
+def _field(value: str | float | None) -> str:
+    if not isinstance(value, str):
+        return _NULL if value is None else str(value)
+    for character, escaped in _ESCAPED:
+        if character in value:
+            value = value.replace(character, escaped)
+    return value
 
 
 def insert_new(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
