@@ -43,6 +43,7 @@ _ADVICE_BY_CODE: Final = {
     404: "has no such exchange or queue; run `ci-pipeline up` or check bus.exchange",
     406: "has it already, with other properties; delete it there or take another name",
 }
+_AWAY: Final = "is not reachable"
 _REFUSES_ACCOUNT: Final = "refuses the account; check the user and password in bus.url, or whom bus.certificate names"
 _HANGS_UP: Final = (
     "ends the connection at once; does it want amqps:// in bus.url, or with that another bus.certificate?"
@@ -130,35 +131,27 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, _REFUSALS) or _closed_with(error) == _ACCESS_REFUSED
 
 
-class _Plain(PlainCredentials):  # type: ignore[misc]  # pika has no types
+class _Login:
+    """Logs in as the class beside it does; what a broker takes that does not take that is said: pika does not."""
+
+    def response_for(self, start: ConnectionMethods.Start) -> tuple[str | None, bytes | None]:
+        """Return how to log in.
+
+        Raises:
+            pika.exceptions.AuthenticationError: the broker does not take that.
+        """
+        answer: tuple[str | None, bytes | None] = super().response_for(start)  # type: ignore[misc]  # of that class
+        if answer[0] is None:
+            raise pika.AuthenticationError(f"it offers {properties.text(start.mechanisms)}")
+        return answer
+
+
+class _Plain(_Login, PlainCredentials):  # type: ignore[misc]  # pika has no types
     """Logs in by a password."""
 
-    def response_for(self, start: ConnectionMethods.Start) -> tuple[str | None, bytes | None]:
-        """Return how."""
-        return _offered(super().response_for(start), start)
 
-
-class _External(ExternalCredentials):  # type: ignore[misc]  # pika has no types
+class _External(_Login, ExternalCredentials):  # type: ignore[misc]  # pika has no types
     """Logs in by the certificate."""
-
-    def response_for(self, start: ConnectionMethods.Start) -> tuple[str | None, bytes | None]:
-        """Return how."""
-        return _offered(super().response_for(start), start)
-
-
-def _offered(
-    answer: tuple[str | None, bytes | None], start: ConnectionMethods.Start
-) -> tuple[str | None, bytes | None]:
-    """Return how to log in.
-
-    Raises:
-        pika.exceptions.AuthenticationError: the broker does not take that; it says what it takes, which pika does not.
-    """
-    if answer[0] is None:
-        mechanisms = start.mechanisms
-        offered = mechanisms.decode(errors="replace") if isinstance(mechanisms, bytes) else str(mechanisms)
-        raise pika.AuthenticationError(f"it offers {offered}")
-    return answer
 
 
 def _credentials(parts: SplitResult, files: TlsFiles) -> PlainCredentials | ExternalCredentials:
@@ -176,13 +169,13 @@ def _heartbeat(parts: SplitResult) -> int | None:
 
 def _advice(error: BaseException) -> str:
     """Return what an error means to whoever has set up the broker and us."""
-    if isinstance(error, pika.ChannelClosedByBroker):
-        return _ADVICE_BY_CODE.get(error.reply_code, "is not reachable")
+    if code := _closed_with(error):
+        return _ADVICE_BY_CODE.get(code, _AWAY)
     if isinstance(error, pika.ProbableAuthenticationError) and "ACCESS_REFUSED" in str(error):
         return _REFUSES_ACCOUNT
     if isinstance(error, pika.IncompatibleProtocolError | pika.ProbableAuthenticationError):
         return _HANGS_UP
-    return next((text for known, text in _ADVICE if isinstance(error, known)), "is not reachable")
+    return next((text for known, text in _ADVICE if isinstance(error, known)), _AWAY)
 
 
 def _closed_with(error: BaseException) -> int:

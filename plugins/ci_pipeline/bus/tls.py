@@ -71,11 +71,16 @@ def failure(error: BaseException) -> tuple[str, str] | None:
     cause = next((one for one in causes(error) if isinstance(one, ssl.SSLError)), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _SERVER, cause.verify_message.rstrip(".")
-    quoted = _QUOTED.search(str(error))
-    if cause is None and quoted is None:
+    reason = (cause.reason or str(cause)) if cause else _quoted(error)
+    if not reason:
         return None
-    reason = (cause.reason or str(cause)) if cause else quoted[1] if quoted else ""
     return next((text for ends, text in _ADVICE if reason.endswith(ends)), _OTHER), reason
+
+
+def _quoted(error: BaseException) -> str:
+    """Return OpenSSL's reason where only the text of an error has it; "" where it has none."""
+    found = _QUOTED.search(str(error))
+    return found[1] if found else ""
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
