@@ -34,8 +34,11 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 RECEIVE = "org.fedoraproject.prod.git.receive"
 EVENTS = "#.ci.#"
 LISTENER = "an-independent-listener"
-# A stage may take long on a busy machine; a run that has not ended by then never will.
+# A run that has not ended by then never will.
 RUN_SECONDS = 420
+# What the limits of waiting are multiplied by: they are for what hangs, and a busy machine takes several times as long
+# as the one they were found on.
+PATIENCE = 3
 PAST = "2026-03-04T05:06:07+00:00"
 # A stand-in: no cluster is behind the kubeconfig, and the suite waits until a test lets it end. Only for runs that ask.
 CLUSTER = '''
@@ -86,6 +89,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if told:
         terminalreporter.section("chaos")
         terminalreporter.write_line(told[-1])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a test as long as several whole changes take on a busy machine, unless it says itself how long."""
+    ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in ours:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -170,11 +181,11 @@ class Bus:
         with self._arrived:
             found = self._arrived.wait_for(
                 lambda: any(m["topic"] == topic and m["body"].get("rev") == rev for m in self._messages),
-                timeout=seconds,
+                timeout=seconds * PATIENCE,
             )
         heard = [message["topic"] for message in self.of(rev)]
 
-        assert found, f"no {event} of {rev} in {seconds} s; heard {heard}"
+        assert found, f"no {event} of {rev} in {seconds * PATIENCE} s; heard {heard}"
 
         return self.of(rev)
 
@@ -279,13 +290,13 @@ def good(bus: Bus, distgit: DistGit) -> list[dict[str, Any]]:
 
 def wait_until(true: Any, *, seconds: float, what: str) -> Any:
     """Return what `true(session)` returns once it is not falsy. The database may be away meanwhile."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < end:
         with contextlib.suppress(DatabaseUnreachable), store.session() as session:
             if found := true(session):
                 return found
         time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {seconds * PATIENCE} s: {what}")
 
 
 @pytest.fixture(scope="session")

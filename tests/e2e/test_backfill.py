@@ -72,7 +72,6 @@ def going_on(api: httpx.Client) -> list[int]:
 
 
 @pytest.mark.usefixtures("good")
-@pytest.mark.timeout(1200)
 def test_a_backfill_runs_what_is_known_and_moves_nothing(
     pipeline: Settings, bus: Bus, history: dict[str, str], api: httpx.Client
 ) -> None:

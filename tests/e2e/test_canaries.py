@@ -87,7 +87,6 @@ def _connected(api: httpx.Client, canaries: Canaries) -> None:
 pytestmark = [
     pytest.mark.xdist_group("canaries"),
     pytest.mark.usefixtures("nosy_rev", "_connected"),
-    pytest.mark.timeout(900),
 ]
 
 

@@ -112,7 +112,6 @@ def heard(bus: Bus, run: Run) -> list[str]:
     return [message["id"] for message in bus.of(run.rev)]
 
 
-@pytest.mark.timeout(720)
 def test_nothing_is_lost_whoever_is_killed(
     bus: Bus, recorded: Path, chaos: Chaos, pipeline: Settings, chaos_round: int
 ) -> None:

@@ -57,8 +57,8 @@ class Conformance:
         (self.folder / "go").touch()
 
 
-# They share a run that goes all the way through, twice at its end: one worker makes it, and it takes its time.
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(900)]
+# They share a run that goes all the way through, twice at its end: one worker makes it.
+pytestmark = pytest.mark.xdist_group("cluster")
 
 
 @dataclass
