@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from ci_pipeline import notes, reconcile, settings, store
+from ci_pipeline import notes, publishing, reconcile, settings, store
 from ci_pipeline.errors import AirflowApiError, CiPipelineError
 from ci_pipeline.journal import Journal
 from ci_pipeline.manifests import writing
@@ -56,6 +56,8 @@ class CompleteOperator(BaseOperator):
         metrics.send_run(ended)
         self.log.info("%s %s: %s", runs.change_of(ended), ended.status, ended.reason or "all good")
         self._deliver()
+        # Not only when the task has ended: who waits for the message does not wait for the note.
+        publishing.publish_or_leave(settings.current(), runs=[ended.id])
         notes.write(settings.current(), run.id)
 
     def _deliver(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from sqlalchemy import text
 
-from ci_pipeline import known_secrets, settings
+from ci_pipeline import known_secrets, redaction, settings
 from ci_pipeline.errors import DatabaseUnreachable, SettingsError
 from ci_pipeline.redaction import redacted
 from ci_pipeline.store import session
@@ -217,3 +217,13 @@ def test_a_secret_that_was_read_by_name_is_hidden(state: Path, monkeypatch: pyte
     settings.secret("KEYS")
 
     assert redacted("canary-late") == "***"
+
+
+def test_settings_that_have_not_changed_hide_their_secrets_again(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has forgotten them: what is read once is masked each time."""
+    monkeypatch.setenv("CI_PIPELINE_BUS__URL", PLANTED["CI_PIPELINE_BUS__URL"])
+    settings.load()
+    redaction.forget()
+    settings.load()
+
+    assert redacted("canary-bus") == redaction.MASK

@@ -37,6 +37,29 @@ def test_broken_toml_is_named_with_its_place(config: Path) -> None:
         settings.load()
 
 
+def test_what_has_changed_is_read_anew(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file, the stack's own one and the environment: also a text of the same length, in the same moment."""
+    stack_env = config.parent / "stack.env"
+    monkeypatch.setenv("CI_PIPELINE_ENV_FILE", str(stack_env))
+    read = []
+    for queue in ("one", "two"):
+        config.write_text(f"[bus]\nqueue = '{queue}'")
+        read.append(settings.load().bus.queue)
+    stack_env.write_text("CI_PIPELINE_BUS__QUEUE='three'")
+    read.append(settings.load().bus.queue)
+    monkeypatch.setenv("CI_PIPELINE_BUS__QUEUE", "four")
+    read.append(settings.load().bus.queue)
+
+    assert read == ["one", "two", "three", "four"]
+
+
+def test_what_has_not_changed_is_read_once(config: Path) -> None:
+    """A task reads the settings several times; secrets are masked each time."""
+    config.write_text("[image]\ninterval_hours = 5")
+
+    assert settings.load() is settings.load()
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -7,11 +7,11 @@ wrong value is a SettingsError that names the key and what is allowed. docs/sett
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Self, get_args, get_origin
+from typing import Any, Final, NamedTuple, Self, get_args, get_origin
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
@@ -277,6 +277,38 @@ def load() -> Settings:
     if not path.is_file():
         msg = f"no settings file at {path}; set {CONFIG_VARIABLE} to the path of a pipeline.toml"
         raise SettingsError(msg)
+    settings, secrets = _made(_sources(path))
+    redaction.hide(secrets)
+    return settings
+
+
+class _Sources(NamedTuple):
+    """All that the settings are made of: equal ones make equal settings."""
+
+    file: Path
+    text: bytes
+    stack_env: Path
+    stack_text: bytes
+    environment: frozenset[tuple[str, str]]
+    folders: tuple[Path, Path]
+
+
+def _sources(path: Path) -> _Sources:
+    stack_env = env_file()
+    stack_text = stack_env.read_bytes() if os.access(stack_env, os.R_OK) and stack_env.is_file() else b""
+    folders = project_folder(), state_folder()
+    return _Sources(path.absolute(), path.read_bytes(), stack_env, stack_text, frozenset(os.environ.items()), folders)
+
+
+# Reading them takes longer than most of what a task does with them, and a task reads them several times.
+@lru_cache(maxsize=1)
+def _made(sources: _Sources) -> tuple[Settings, frozenset[str]]:
+    """Return the settings of some sources, and their secrets. Kept while the sources stay what they are.
+
+    Raises:
+        SettingsError: as `load` says.
+    """
+    path = sources.file
     try:
         settings = Settings()
     except tomllib.TOMLDecodeError as error:
@@ -289,8 +321,7 @@ def load() -> Settings:
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from error
     _refuse_secrets_in(path)
-    _hide_secrets(settings)
-    return _absolute(settings)
+    return _absolute(settings), frozenset(_secrets_of(settings))
 
 
 def in_container() -> bool:
@@ -330,11 +361,12 @@ def _refuse_secrets_in(path: Path) -> None:
         raise SettingsError(msg)
 
 
-def _hide_secrets(settings: Settings) -> None:
+def _secrets_of(settings: Settings) -> Iterator[str]:
+    """Yield the secrets of the settings, and those that the environment and the local stack have beside them."""
     variables = [getattr(sink, key, "") for sink in settings.sinks for key in _SECRETS_OF_SINKS]
-    redaction.hide(known_secrets.of_section(settings))
+    yield from known_secrets.of_section(settings)
     for environment in (os.environ, _stack_env()):
-        redaction.hide(known_secrets.of_environment(environment, variables))
+        yield from known_secrets.of_environment(environment, variables)
 
 
 def _absolute(settings: Settings) -> Settings:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
-from ci_pipeline import settings, store
+from ci_pipeline import notes, settings, store
 from ci_pipeline.errors import ExecutorError, StageEnded
 from ci_pipeline.executors.report import aborted
 from ci_pipeline.outcome import Fault, Status
@@ -326,6 +326,20 @@ def test_complete_sums_the_run_up(context: Callable[..., Any], current: Settings
     operator.execute(context(operator, run_id=run.run_id))
 
     assert events(run.run_id)[-1] == "complete"
+
+
+def test_complete_is_said_before_airflow_is_told(
+    context: Callable[..., Any], current: Settings, published: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the message does not wait for the run's note."""
+    run = new_run()
+    play(current, run, Status.FAILURE)
+    noted: list[list[list[int]]] = []
+    monkeypatch.setattr(notes, "write", lambda *_: noted.append(list(published)))
+    operator = CompleteOperator()
+    operator.execute(context(operator, run_id=run.run_id))
+
+    assert noted == [[[run.id]]]
 
 
 @pytest.mark.parametrize("key", ["", "/nonexistent/key.pem"])

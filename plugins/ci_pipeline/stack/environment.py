@@ -125,6 +125,8 @@ def _airflow(layout: Layout, record: Record, secrets: Secrets) -> dict[str, str]
         "API__BASE_URL": airflow_url(record),
         "API__HOST": LOOPBACK,
         "API__PORT": str(record.ports["api-server"]),
+        # It is on this machine, and has no TLS: no worker reads the certificates of the world before its first task.
+        "API__CLIENT_USE_PUBLIC_CERTS": "False",
         "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
     }
     return {"AIRFLOW_HOME": str(layout.airflow), **{f"AIRFLOW__{key}": value for key, value in chosen.items()}}
