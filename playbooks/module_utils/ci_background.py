@@ -45,6 +45,7 @@ class Background:
         self.folder = folder
         self.log = folder / log
         self._code = folder / "code"
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(self, command: Sequence[str], given: Mapping[str, str]) -> None:
         """Start a command in a session of its own, in its folder, with these variables besides this process's.
@@ -52,7 +53,7 @@ class Background:
         Raises InfrastructureError when it does not start.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        subprocess.Popen(
+        self._keeper = subprocess.Popen(
             ["/bin/sh", "-c", _KEEPER, f"@{self.folder}", self.log.name, *command],
             cwd=self.folder,
             env=os.environ | dict(given),
@@ -69,6 +70,9 @@ class Background:
 
     def is_running(self) -> bool:
         """Tell whether it runs."""
+        if self._keeper:
+            # What this process has started and not asked for since is there, even when it has ended.
+            self._keeper.poll()
         pid, started = self._process or (0, 0)
         return pid != 0 and start_ticks(pid) == started
 
