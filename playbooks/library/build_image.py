@@ -81,9 +81,14 @@ def _served(params: dict[str, Any], folder: Path) -> Iterator[str]:
     repository.ostree("summary", "--update")
     try:
         with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}"
-            server.shutdown()
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}"
+            finally:
+                # Once its socket is closed, a server that serves on takes all of a core.
+                server.shutdown()
+                thread.join()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

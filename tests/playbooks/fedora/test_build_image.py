@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,11 @@ def build(params: dict[str, Any], **other: Any) -> dict[str, Any]:
     return built
 
 
+def servers() -> list[threading.Thread]:
+    """Return the threads that serve something."""
+    return [thread for thread in threading.enumerate() if "serve_forever" in thread.name]
+
+
 @pytest.mark.parametrize(
     ("says", "asked", "sentence"),
     [
@@ -62,9 +68,11 @@ def test_no_image_is_the_infrastructures_fault_and_leaves_nothing(
 ) -> None:
     """The commit has booted before. What cannot be used never gets an image's name."""
     tools.says("image-builder", **says)
+    before = servers()
     with pytest.raises(StageError, match=sentence) as error:
         build(params, **asked)
 
+    assert servers() == before
     assert error.value.fault == "infrastructure"
     assert not Path(params["image_dir"]).exists()
 
