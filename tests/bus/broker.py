@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -19,6 +18,8 @@ import pika
 import psutil
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
+
+from ci_pipeline.stack import ports
 
 START_SECONDS: Final = 60
 _TRIES: Final = 3
@@ -106,7 +107,9 @@ class Broker:
         return pika.BlockingConnection(pika.URLParameters(self.url + "?connection_attempts=1&socket_timeout=5"))
 
     def _configure(self) -> None:
-        self.port, self.tls_port, epmd, distribution = _free_ports(4)
+        # No port a connection of somebody's may get while the broker is down: it starts again on the same ones.
+        chosen = ports.choose(("amqp", "amqps", "epmd", "distribution"))
+        self.port, self.tls_port = chosen["amqp"], chosen["amqps"]
         definitions = self.folder / "definitions.json"
         definitions.write_text(json.dumps(_definitions()))
         lines = {
@@ -123,9 +126,9 @@ class Broker:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(epmd),
+            "ERL_EPMD_PORT": str(chosen["epmd"]),
             "RABBITMQ_NODENAME": "tests@localhost",
-            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_DIST_PORT": str(chosen["distribution"]),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_CONFIG_FILE": str(config),
             "RABBITMQ_CONFIG_FILES": str(self.folder / "conf.d"),
@@ -192,14 +195,6 @@ def _family(pid: int) -> list[psutil.Process]:
 
 def _epmd_program() -> str:
     return shutil.which("epmd") or str(next(iter(sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd")))))
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def _definitions() -> dict[str, object]:
