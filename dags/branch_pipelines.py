@@ -10,6 +10,7 @@ from airflow.sdk import DAG, Param, TaskGroup, get_parsing_context
 
 from ci_pipeline import conf, lane, revisions, settings
 from ci_pipeline.change import NAME, NAMESPACE
+from ci_pipeline.store.runs import dag_id_of
 from operators.await_cluster import AwaitClusterOperator
 from operators.build_package import BuildPackageOperator
 from operators.complete import CompleteOperator
@@ -132,7 +133,7 @@ PARAMS = {
 def branch_dag(branch: str, *, namespaces: list[str]) -> DAG:
     """Return the pipeline of one branch."""
     with DAG(
-        f"ci-pipeline-{branch}",
+        dag_id_of(branch),
         description=f"Builds, composes and tests every change pushed to {branch}",
         schedule=RevisionTimetable(branch=branch),
         catchup=False,
@@ -168,6 +169,5 @@ def branch_dag(branch: str, *, namespaces: list[str]) -> DAG:
 # A task asks for its own branch's, and the dag-processor for all.
 wanted = get_parsing_context().dag_id
 for name in settings.current().branches:
-    if wanted not in {None, f"ci-pipeline-{name}"}:
-        continue
-    globals()[f"ci_pipeline_{name}"] = branch_dag(name, namespaces=settings.current().packages.namespaces)
+    if wanted in {None, dag_id_of(name)}:
+        globals()[f"ci_pipeline_{name}"] = branch_dag(name, namespaces=settings.current().packages.namespaces)

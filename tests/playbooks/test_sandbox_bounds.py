@@ -19,6 +19,7 @@ from ansible.module_utils.ci_sandbox import Finished, Sandbox
 from ansible.module_utils.ci_stage import InfrastructureError, OverrunError
 
 from tests.playbooks.stage_runs import LIMITS, PLAYBOOKS
+from tests.processes import goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -290,7 +291,7 @@ with group.made(64, 8):
 
     assert left
     assert not groups(group, maker.pid)
-    assert not inside.is_running() or inside.status() == psutil.STATUS_ZOMBIE
+    assert not goes_on(inside)
 
 
 def _wait_for(found: Callable[[], Any], seconds: float = 30) -> Any:

@@ -1,6 +1,5 @@
 """The whole stack, Airflow included, once."""
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import psutil
 import pytest
 
 from ci_pipeline import stack
+from tests.processes import goes_on
 
 from .conftest import processes_of
 
@@ -62,13 +62,3 @@ def test_everything_comes_up_healthy_and_goes_down(state: Path, monkeypatch: pyt
     assert set(stopped.stopped) == set(stack.ALL)
     assert not processes_of(state)
     assert not [process for process in running if goes_on(process)]
-
-
-def goes_on(process: psutil.Process) -> bool:
-    """Tell whether a process has not ended; one whose parent, not ours, has yet to ask how it ended has.
-
-    By its start, too: a number is soon another process's.
-    """
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False

@@ -25,6 +25,7 @@ from ansible.module_utils.ci_vm import Vm
 
 from tests.playbooks.host.branches import LIMITS
 from tests.playbooks.stage_runs import PLAYBOOKS, common
+from tests.processes import goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -264,7 +265,7 @@ def test_a_suite_ends_with_its_cluster(run_stage: RunStage, cluster: Path, stand
     (cluster / "suite" / "pid").write_text(text, encoding="ascii")
     run_stage("tear_down_cluster", cluster_dir=str(cluster))
 
-    alive = [one for one in group if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    alive = [one for one in group if goes_on(one)]
     assert len(group) == 2
     assert alive == (group if late else [])
     for one in alive:
